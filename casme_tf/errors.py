@@ -1,0 +1,25 @@
+"""The error that means: the user can put this right."""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """A mistake in what was given: a path, a file's content, an argument.
+
+    The message says in one line what was required, what was received and what to do. Commands
+    print it without a traceback and exit with status 1.
+    """
+
+
+class UserErrors(UserError):
+    """Several mistakes found in one pass, reported together.
+
+    Args:
+        summary: One line that names the thing at fault and what to do.
+        problems: One line for each mistake.
+    """
+
+    def __init__(self, summary: str, problems: list[str]) -> None:
+        self.summary = summary
+        self.problems = list(problems)
+        super().__init__("\n  ".join([summary, *self.problems]))

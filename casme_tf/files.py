@@ -1,0 +1,84 @@
+"""Writing files and folders so that nothing is ever half-written: write beside, then rename."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from casme_tf.errors import UserError
+
+
+@contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
+
+    Args:
+        path: The file to write; its folder is created if it is missing.
+
+    Yields:
+        The path to write to. It keeps the suffix, since writers choose formats by it.
+
+    Raises:
+        UserError: If the folder cannot be written or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        with explain_write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield an empty folder beside `path`; rename it to `path` if the block succeeds.
+
+    Args:
+        path: The folder to make.
+        overwrite: Replace an existing folder. It stays as it is until the block succeeds.
+
+    Yields:
+        The folder to write into.
+
+    Raises:
+        UserError: If `path` exists and `overwrite` is false, or it cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} must not exist yet. Choose another name, or pass --overwrite.")
+    temporary = None
+    try:
+        with explain_write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            temporary.chmod(0o755)
+            yield temporary
+            if path.exists():
+                replaced = temporary.with_name(temporary.name + ".old")
+                path.rename(replaced)
+                temporary.rename(path)
+                shutil.rmtree(replaced)
+            else:
+                temporary.rename(path)
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def explain_write_errors(path: Path | str) -> Iterator[None]:
+    """Turn an `OSError` raised while writing `path` into a `UserError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} must be writable, with room on the disk. Received: "
+            f"{error.strerror or error}. Nothing was left half-written; run the command again."
+        ) from error
