@@ -1,0 +1,1 @@
+"""TFDS builders, one folder each; importing a folder registers its data set."""

@@ -1,0 +1,81 @@
+"""TFDS builder of the data set `casme2`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from casme_tf.datasets.prepared_folder import PREPARE_COMMAND, PreparedClip, read_prepared_folder
+from casme_tf.labels import CLASSES, EMOTIONS, class_of
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Pairs of onset and apex frames of CASME II, cropped to the face."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012  TFDS reads a plain class attribute
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
+    CASME II comes from its authors under a licence agreement: http://casme.psych.ac.cn. Given
+    their raw clips and coding sheet, this command makes the folder that --manual_dir must name:
+
+        {PREPARE_COMMAND}
+
+    It must hold manifest.csv and, for each of its rows, subXX/ROI_<clip>/onset_frame.jpg and
+    subXX/ROI_<clip>/apex_frame.jpg, such as sub01/ROI_EP02_01f/onset_frame.jpg.
+    """
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "onset": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+                    "apex": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+                    "label": tfds.features.ClassLabel(names=CLASSES),
+                    "emotion": tfds.features.ClassLabel(names=EMOTIONS),
+                    "subject": tfds.features.Text(),
+                    "clip": tfds.features.Text(),
+                    "action_units": tfds.features.Text(),
+                    "onset_index": tfds.features.Scalar(np.int32),
+                    "apex_index": tfds.features.Scalar(np.int32),
+                    "offset_index": tfds.features.Scalar(np.int32),
+                    "fps": tfds.features.Scalar(np.float32),
+                    "apex_source": tfds.features.Text(),
+                }
+            ),
+            supervised_keys=({"onset": "onset", "apex": "apex"}, "label"),
+            homepage="https://doi.org/10.1371/journal.pone.0086041",
+            # TFDS's default is an order by hash, which changes as soon as keys do. Sorted by
+            # subject and clip, example i is row i of the sorted manifest on every machine.
+            disable_shuffling=True,
+        )
+
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
+        clips = read_prepared_folder(dl_manager.manual_dir)
+        return {"train": self._generate_examples(clips)}
+
+    def _generate_examples(
+        self, clips: tuple[PreparedClip, ...]
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        for key, clip in enumerate(clips):
+            yield (
+                key,
+                {
+                    "onset": clip.onset_path,
+                    "apex": clip.apex_path,
+                    "label": class_of(clip.emotion),
+                    "emotion": clip.emotion,
+                    "subject": clip.subject,
+                    "clip": clip.clip,
+                    "action_units": clip.action_units,
+                    "onset_index": clip.onset,
+                    "apex_index": clip.apex,
+                    "offset_index": -1 if clip.offset is None else clip.offset,
+                    "fps": clip.fps,
+                    "apex_source": clip.apex_source,
+                },
+            )
