@@ -1,0 +1,144 @@
+"""Figures of merit from arrays of answers, with their uncertainty over subjects.
+
+Every figure is computed from confusion matrices, so that resampling subjects only adds up the
+matrices of the subjects drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import stats
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+def confusion(y_true: np.ndarray, y_pred: np.ndarray, classes: int) -> np.ndarray:
+    """Count answers by true and predicted class.
+
+    Args:
+        y_true: `(n,)` int true classes.
+        y_pred: `(n,)` int predicted classes.
+        classes: Number of classes.
+
+    Returns:
+        `(classes, classes)` int; row: true class, column: predicted class.
+    """
+    matrix = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(matrix, (np.asarray(y_true), np.asarray(y_pred)), 1)
+    return matrix
+
+
+def accuracy(matrix: np.ndarray) -> np.ndarray:
+    """Return the share of right answers, from confusion matrices `(..., C, C)`."""
+    return np.trace(matrix, axis1=-2, axis2=-1) / matrix.sum((-2, -1))
+
+
+def class_recall(matrix: np.ndarray) -> np.ndarray:
+    """Return recall by class, `(..., C)`; NaN for a class that has no clip."""
+    return _ratio(_hits(matrix), matrix.sum(-1))
+
+
+def class_precision(matrix: np.ndarray) -> np.ndarray:
+    """Return precision by class, `(..., C)`; NaN for a class that was never answered."""
+    return _ratio(_hits(matrix), matrix.sum(-2))
+
+
+def class_f1(matrix: np.ndarray) -> np.ndarray:
+    """Return F1 by class, `(..., C)`; NaN for a class that neither occurs nor is answered."""
+    return _ratio(2 * _hits(matrix), matrix.sum(-1) + matrix.sum(-2))
+
+
+def weighted_f1(matrix: np.ndarray) -> np.ndarray:
+    """Return F1 averaged over classes, each weighted by its number of clips."""
+    support = matrix.sum(-1)
+    return (np.nan_to_num(class_f1(matrix)) * support).sum(-1) / support.sum(-1)
+
+
+def uf1(matrix: np.ndarray) -> np.ndarray:
+    """Return the unweighted F1: the plain mean of the classes' F1 over pooled answers.
+
+    A class that neither occurs nor is answered does not count, as in scikit-learn's macro F1.
+    Source: See et al., MEGC 2019 (https://doi.org/10.1109/FG.2019.8756611).
+    """
+    return np.nanmean(class_f1(matrix), axis=-1)
+
+
+def uar(matrix: np.ndarray) -> np.ndarray:
+    """Return the unweighted average recall over the classes that occur (balanced accuracy)."""
+    return np.nanmean(class_recall(matrix), axis=-1)
+
+
+STATISTICS: dict[str, Statistic] = {
+    "accuracy": accuracy,
+    "weighted_f1": weighted_f1,
+    "uf1": uf1,
+    "uar": uar,
+}
+"""The figures that are reported, by name; each maps `(..., C, C)` matrices to `(...)` figures."""
+
+
+def by_subject(
+    y_true: np.ndarray, y_pred: np.ndarray, subjects: np.ndarray, classes: int
+) -> np.ndarray:
+    """Return one confusion matrix a subject, `(subjects, C, C)`, in sorted order of subjects."""
+    y_true, y_pred, subjects = map(np.asarray, (y_true, y_pred, subjects))
+    return np.stack(
+        [
+            confusion(y_true[subjects == subject], y_pred[subjects == subject], classes)
+            for subject in np.unique(subjects)
+        ]
+    )
+
+
+def subject_interval(
+    statistic: Statistic,
+    matrices: np.ndarray,
+    baseline: np.ndarray | None = None,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return the 95% percentile interval of a figure when subjects are drawn anew.
+
+    Clips of one person are alike, so people are resampled, not clips.
+
+    Args:
+        statistic: One of `STATISTICS`.
+        matrices: `(subjects, C, C)` confusion matrices from `by_subject`.
+        baseline: `(subjects, C, C)` of another answer to the same clips; if given, the interval
+            is that of the difference to it, both on the same draw of subjects.
+        resamples: Number of draws. Default 2000.
+        seed: Seed of the draws. Default 0.
+
+    Returns:
+        `(low, high)`; both NaN with fewer than two subjects.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993.
+    """
+    if len(matrices) < 2:
+        return float("nan"), float("nan")
+
+    def of_subjects(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
+        drawn = np.moveaxis(drawn, axis, -1)
+        figure = statistic(matrices[drawn].sum(-3))
+        return figure if baseline is None else figure - statistic(baseline[drawn].sum(-3))
+
+    interval = stats.bootstrap(
+        (np.arange(len(matrices)),),
+        of_subjects,
+        n_resamples=resamples,
+        method="percentile",
+        vectorized=True,
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def _hits(matrix: np.ndarray) -> np.ndarray:
+    return np.diagonal(matrix, axis1=-2, axis2=-1)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
