@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    recall_score,
+)
+
+from casme_tf import metrics
+
+RNG = np.random.default_rng(7)
+
+
+def answers(count: int = 90) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    y_true = RNG.integers(0, 4, count)
+    y_pred = np.where(RNG.random(count) < 0.5, y_true, RNG.integers(0, 4, count))
+    return y_true, y_pred, RNG.integers(0, 9, count)
+
+
+def test_figures_equal_those_of_scikit_learn():
+    y_true, y_pred, _ = answers()
+    matrix = metrics.confusion(y_true, y_pred, 4)
+    assert np.array_equal(matrix, confusion_matrix(y_true, y_pred))
+    assert metrics.accuracy(matrix) == pytest.approx(accuracy_score(y_true, y_pred))
+    assert metrics.weighted_f1(matrix) == pytest.approx(
+        f1_score(y_true, y_pred, average="weighted")
+    )
+    assert metrics.uf1(matrix) == pytest.approx(f1_score(y_true, y_pred, average="macro"))
+    assert metrics.uar(matrix) == pytest.approx(balanced_accuracy_score(y_true, y_pred))
+    by_class = {"average": None, "zero_division": np.nan}
+    assert metrics.class_precision(matrix) == pytest.approx(
+        precision_score(y_true, y_pred, **by_class)
+    )
+    assert metrics.class_recall(matrix) == pytest.approx(recall_score(y_true, y_pred, **by_class))
+
+
+def test_a_class_without_clips_and_answers_does_not_count():
+    y_true, y_pred, _ = answers()
+    y_true, y_pred = y_true % 3, y_pred % 3
+    matrix = metrics.confusion(y_true, y_pred, 4)
+    assert np.isnan(metrics.class_f1(matrix)[3])
+    assert metrics.uf1(matrix) == pytest.approx(f1_score(y_true, y_pred, average="macro"))
+    assert metrics.weighted_f1(matrix) == pytest.approx(
+        f1_score(y_true, y_pred, average="weighted")
+    )
+
+
+def test_matrices_by_subject_add_up_to_the_whole():
+    y_true, y_pred, subjects = answers()
+    matrices = metrics.by_subject(y_true, y_pred, subjects, 4)
+    assert len(matrices) == len(np.unique(subjects))
+    assert np.array_equal(matrices.sum(0), metrics.confusion(y_true, y_pred, 4))
+    third = np.unique(subjects)[2]
+    assert matrices[2].sum() == (subjects == third).sum()
+
+
+def test_the_interval_equals_a_plain_loop_over_draws_of_subjects():
+    y_true, y_pred, subjects = answers()
+    matrices = metrics.by_subject(y_true, y_pred, subjects, 4)
+    low, high = metrics.subject_interval(metrics.uf1, matrices, resamples=4000, seed=1)
+    rng = np.random.default_rng(2)
+    names = np.unique(subjects)
+    draws = []
+    for _ in range(4000):
+        drawn = np.concatenate(
+            [np.flatnonzero(subjects == name) for name in rng.choice(names, len(names))]
+        )
+        draws.append(f1_score(y_true[drawn], y_pred[drawn], average="macro"))
+    assert (low, high) == pytest.approx(np.percentile(draws, [2.5, 97.5]), abs=0.01)
+
+
+def test_the_interval_of_a_difference_is_paired():
+    y_true, y_pred, subjects = answers()
+    matrices = metrics.by_subject(y_true, y_pred, subjects, 4)
+    assert metrics.subject_interval(metrics.accuracy, matrices, matrices) == (0, 0)
+    perfect = metrics.by_subject(y_true, y_true, subjects, 4)
+    low, high = metrics.subject_interval(metrics.accuracy, perfect, matrices)
+    assert 0 < low < 1 - metrics.accuracy(matrices.sum(0)) < high
+
+
+def test_one_subject_has_no_interval():
+    matrices = metrics.by_subject(np.arange(4), np.arange(4), np.zeros(4), 4)
+    assert np.isnan(metrics.subject_interval(metrics.accuracy, matrices)).all()
