@@ -1,0 +1,124 @@
+"""Measuring a stand-in corpus: are its faces found, and does optical flow see its motion?"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from casme_tf.errors import UserError
+from casme_tf.face_crop import FaceDetector, NoFaceError
+from casme_tf.images import read_rgb
+from casme_tf.synthetic import open_corpus, true_flow
+
+MOVING = 0.5
+"""A point moves if its true displacement is at least this, px."""
+
+
+@dataclass(frozen=True)
+class CorpusMeasures:
+    """What `measure_corpus` found; displacements and errors are means, px.
+
+    Attributes:
+        clips: Number of clips measured.
+        faces_found: Share of onset frames in which BlazeFace finds a face, 0…1.
+        short_range: Share in which its short-range model does, 0…1.
+        displacement: True displacement from onset to apex inside the face, which is the end-point
+            error (EPE) of answering that nothing moves.
+        epe: EPE of OpenCV's Farneback there.
+        moving_displacement: True displacement where it is at least `MOVING`; NaN if nowhere.
+        moving_epe: EPE of OpenCV's Farneback there; NaN if nowhere.
+    """
+
+    clips: int
+    faces_found: float
+    short_range: float
+    displacement: float
+    epe: float
+    moving_displacement: float
+    moving_epe: float
+
+    def to_string(self) -> str:
+        """Return the measures as a table to print, one line each."""
+        moving = f"where that is at least {MOVING} px"
+        rows = {
+            "clips measured": f"{self.clips}",
+            "onset frames in which BlazeFace finds a face": f"{100 * self.faces_found:.1f} %",
+            "… with its short-range model": f"{100 * self.short_range:.1f} %",
+            "mean true displacement in the face (EPE of no motion)": f"{self.displacement:.3f} px",
+            "mean EPE of Farneback": f"{self.epe:.3f} px",
+            f"mean true displacement {moving}": f"{self.moving_displacement:.3f} px",
+            f"mean EPE of Farneback {moving}": f"{self.moving_epe:.3f} px",
+        }
+        width = max(map(len, rows))
+        return "\n".join(f"{name:{width}}  {value:>8}" for name, value in rows.items())
+
+
+def measure_corpus(corpus: Path | str, *, limit: int | None = None) -> CorpusMeasures:
+    """Measure BlazeFace's detection rate and Farneback's error on a stand-in corpus.
+
+    Args:
+        corpus: Root folder of a corpus of `synthesize`.
+        limit: Measure at most so many clips, spread evenly over the corpus. Default: all.
+
+    Returns:
+        The measures. Flow runs from onset to true apex, with the source system's parameters.
+
+    Raises:
+        UserError: If there is no such corpus, a frame is missing, or `limit` is below 1.
+
+    Example:
+        >>> print(measure_corpus("stand-in", limit=20).to_string())  # doctest: +SKIP
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"The limit must be at least 1 clip. Received: {limit}.")
+    opened = open_corpus(corpus)
+    if not opened.truth.is_file():
+        raise UserError(
+            f"A corpus must have its truth. Received: {opened.root}, without {opened.truth.name}."
+        )
+    truth = pd.read_csv(opened.truth, dtype={"subject": str, "clip": str, "action_units": str})
+    count = len(truth) if limit is None else min(limit, len(truth))
+    chosen = truth.iloc[np.linspace(0, len(truth) - 1, count).round().astype(int)]
+    ranges: list[str] = []
+    in_face: list[tuple[float, float]] = []
+    moving: list[tuple[float, float]] = []
+    with FaceDetector() as detector:
+        for subject, clip, first, last in tqdm(
+            chosen[["subject", "clip", "onset", "apex"]].itertuples(index=False, name=None),
+            total=count,
+            desc="Measuring clips",
+            unit="clip",
+        ):
+            folder = opened.raw / subject / clip
+            onset, apex = (read_rgb(folder / f"img{frame}.jpg") for frame in (first, last))
+            with suppress(NoFaceError):
+                ranges.append(detector.detect(onset).range)
+            truth_flow, face = true_flow(corpus, subject, clip, last)
+            displacement = np.linalg.norm(truth_flow, axis=-1)[face]
+            error = np.linalg.norm(_farneback(onset, apex) - truth_flow, axis=-1)[face]
+            in_face.append((float(displacement.mean()), float(error.mean())))
+            moves = displacement >= MOVING
+            if moves.any():
+                moving.append((float(displacement[moves].mean()), float(error[moves].mean())))
+    means = np.mean(in_face, axis=0)
+    moving_means = np.mean(moving, axis=0) if moving else np.full(2, np.nan)
+    return CorpusMeasures(
+        clips=count,
+        faces_found=len(ranges) / count,
+        short_range=ranges.count("short") / count,
+        displacement=float(means[0]),
+        epe=float(means[1]),
+        moving_displacement=float(moving_means[0]),
+        moving_epe=float(moving_means[1]),
+    )
+
+
+def _farneback(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
+    grey, grey_apex = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (onset, apex))
+    return cv2.calcOpticalFlowFarneback(grey, grey_apex, None, 0.5, 3, 19, 5, 7, 1.2, 0)

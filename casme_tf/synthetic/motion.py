@@ -1,0 +1,144 @@
+"""How a clip moves: action units that rise and fall, a blink now and then, a drifting head."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from casme_tf.synthetic.action_units import BLINK, Habit, Unit, unit_field
+from casme_tf.synthetic.person import FRAME_SIZE, Person
+from casme_tf.synthetic.texture import step
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The true motion of one clip.
+
+    Attributes:
+        person: Whose face it is.
+        habits: The person's way of making each action unit.
+        units: What the face does at the apex.
+        frames: Number of frames; the first is the onset, the last the offset.
+        apex: Index of the apex frame, from 0.
+        rest: What is left of the expression at the offset, 0…1.
+        pose: `(2, 3)` affine map from the portrait to the onset frame.
+        drift: How far the head has moved at the offset: right and down, px; clockwise, radians.
+        wander: Sideways curve of the head's path, px.
+        blink: Middle of a blink, frame index, and its depth, px; a depth of 0 is no blink.
+    """
+
+    person: Person
+    habits: dict[int, Habit]
+    units: tuple[Unit, ...]
+    frames: int
+    apex: int
+    rest: float
+    pose: np.ndarray
+    drift: tuple[float, float, float]
+    wander: tuple[float, float]
+    blink: tuple[float, float]
+
+    def activity(self, frame: int) -> float:
+        """Return how far the expression has gone: 0 at the onset, 1 at the apex.
+
+        Args:
+            frame: Index from 0.
+        """
+        if frame <= self.apex:
+            return math.sin(0.5 * math.pi * frame / self.apex) ** 2
+        fall = math.sin(0.5 * math.pi * (frame - self.apex) / (self.frames - 1 - self.apex)) ** 2
+        return 1 - (1 - self.rest) * fall
+
+    @cached_property
+    def expression(self) -> np.ndarray:
+        """Displacement by all action units at the apex, `(480, 640, 2)` float32, px."""
+        field = np.zeros((*FRAME_SIZE, 2), np.float32)
+        for unit in self.units:
+            field += unit_field(self.person, unit, self.habits[unit.number], self.pose)
+        return field
+
+    def displacement(self, frame: int) -> np.ndarray:
+        """Return where each point of the onset frame has moved to.
+
+        Args:
+            frame: Index from 0.
+
+        Returns:
+            `(480, 640, 2)` float32, px, dx right, dy down; it fades to 0 away from the head.
+        """
+        field = self.expression * np.float32(self.activity(frame))
+        middle, depth = self.blink
+        closing = depth * (
+            math.exp(-0.5 * ((frame - middle) / 1.3) ** 2) - math.exp(-0.5 * (middle / 1.3) ** 2)
+        )
+        if depth:
+            field += np.float32(closing) * self._blink_field
+        x, y, turn = self._head(frame)
+        field[..., 0] += (x - turn * self._from_pivot[1]) * self._head_share
+        field[..., 1] += (y + turn * self._from_pivot[0]) * self._head_share
+        return field
+
+    def backward_map(self, frame: int) -> np.ndarray:
+        """Return which point of the onset frame each pixel of a frame shows.
+
+        Args:
+            frame: Index from 0.
+
+        Returns:
+            `(480, 640, 2)` float32, positions x and y in the onset frame, px, to 0.01 px.
+        """
+        forward = self.displacement(frame)
+        grid = np.dstack(_grid())
+        points = grid - forward
+        for _ in range(4):
+            moved = cv2.remap(
+                forward, points, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )
+            points = grid - moved
+        return points
+
+    def face_mask(self) -> np.ndarray:
+        """Return where the skin of the face is at the onset, `(480, 640)` bool."""
+        return self._radius < 0.97
+
+    def _head(self, frame: int) -> tuple[float, float, float]:
+        """Return how far the head has gone since the onset: right, down, px; turn, radians."""
+        share = frame / (self.frames - 1)
+        curve = math.sin(math.pi * share)
+        x, y, turn = self.drift
+        return x * share + self.wander[0] * curve, y * share + self.wander[1] * curve, turn * share
+
+    @cached_property
+    def _blink_field(self) -> np.ndarray:
+        return unit_field(self.person, Unit(BLINK), self.habits[BLINK], self.pose)
+
+    @cached_property
+    def _portrait_xy(self) -> tuple[np.ndarray, np.ndarray]:
+        x, y = _grid()
+        (a, b, c), (d, e, f) = cv2.invertAffineTransform(self.pose)
+        return (a * x + b * y + c).astype(np.float32), (d * x + e * y + f).astype(np.float32)
+
+    @cached_property
+    def _radius(self) -> np.ndarray:
+        return self.person.radius(*self._portrait_xy)
+
+    @cached_property
+    def _head_share(self) -> np.ndarray:
+        """How much of the head's own motion a point takes part in: 1 on the face, 0 far away."""
+        return step(1.3 - self._radius, 0.2)
+
+    @cached_property
+    def _from_pivot(self) -> tuple[np.ndarray, np.ndarray]:
+        """Position relative to the point on the neck that the head turns about."""
+        x, y = _grid()
+        at_x, at_y = self.pose @ np.array([self.person.x, self.person.chin - 20, 1.0])
+        return x - np.float32(at_x), y - np.float32(at_y)
+
+
+def _grid() -> tuple[np.ndarray, np.ndarray]:
+    y, x = np.mgrid[: FRAME_SIZE[0], : FRAME_SIZE[1]].astype(np.float32)
+    return x, y

@@ -1,0 +1,191 @@
+"""Who is drawn: the shape of a face, its colours and its landmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FRAME_SIZE = (480, 640)
+"""Height and width of a frame, px."""
+
+HAIR_STYLES = ("short", "parted", "fringe", "long")
+
+
+@dataclass(frozen=True)
+class Person:
+    """The traits of one drawn person; lengths in px of a 640×480 frame, colours RGB in 0…1.
+
+    The face is seen from the front with its midline at `x`. Lengths across are half-lengths,
+    measured from the midline or from the middle of the feature.
+    """
+
+    x: float
+    y: float
+    half_width: float
+    crown: float
+    chin: float
+    jaw: float
+    taper: float
+    eye_y: float
+    eye_x: float
+    eye_width: float
+    eye_open: float
+    eye_tilt: float
+    iris: tuple[float, float, float]
+    brow_y: float
+    brow_arch: float
+    brow_thickness: float
+    nose_y: float
+    nose_width: float
+    nose_height: float
+    mouth_y: float
+    mouth_width: float
+    upper_lip: float
+    lower_lip: float
+    lip_red: float
+    skin: tuple[float, float, float]
+    freckles: int
+    stubble: float
+    wrinkles: float
+    hair: tuple[float, float, float]
+    hair_style: str
+    hairline: float
+    light: tuple[float, float, float]
+    ambient: float
+    shirt: tuple[float, float, float]
+    wall: tuple[float, float, float]
+
+    def landmarks(self) -> dict[str, tuple[float, float]]:
+        """Return where the parts of the face are, on the right half of the image.
+
+        Returns:
+            Name → (distance from the midline, y), px. The midline is `x`.
+        """
+        corner = self.mouth_width
+        return {
+            "glabella": (0.0, self.brow_y + 6),
+            "inner brow": (self.eye_x - 0.95 * self.eye_width, self.brow_y + 1),
+            "mid brow": (self.eye_x, self.brow_y - self.brow_arch),
+            "outer brow": (self.eye_x + 1.1 * self.eye_width, self.brow_y - 0.3 * self.brow_arch),
+            "forehead": (0.55 * self.eye_x, self.brow_y - 34),
+            "upper lid": (self.eye_x, self.eye_y - self.eye_open),
+            "lower lid": (self.eye_x, self.eye_y + 0.8 * self.eye_open),
+            "outer eye": (self.eye_x + 1.15 * self.eye_width, self.eye_y),
+            "cheek": (self.eye_x + 6, 0.45 * self.eye_y + 0.55 * self.nose_y),
+            "nose side": (0.8 * self.nose_width, 0.45 * self.eye_y + 0.55 * self.nose_y),
+            "nose wing": (self.nose_width, self.nose_y - 4),
+            "nasolabial": (
+                0.5 * (self.nose_width + corner) + 8,
+                0.5 * (self.nose_y + self.mouth_y),
+            ),
+            "upper lip": (0.0, self.mouth_y - 0.6 * self.upper_lip),
+            "side of upper lip": (0.5 * corner, self.mouth_y - self.upper_lip),
+            "lip corner": (corner, self.mouth_y),
+            "beside lip corner": (corner + 26, self.mouth_y - 2),
+            "lower lip": (0.0, self.mouth_y + 0.7 * self.lower_lip),
+            "chin boss": (0.0, 0.42 * self.mouth_y + 0.58 * self.chin),
+            "chin": (0.0, self.chin - 14),
+        }
+
+    def radius(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Return how far out a point lies: 0 in the middle of the face, 1 on its outline.
+
+        Args:
+            x, y: Positions, px, any shape.
+
+        Returns:
+            float32 of that shape.
+        """
+        down = (y - self.y) / (self.chin - self.y)
+        up = (self.y - y) / (self.y - self.crown)
+        below = y > self.y
+        reach = np.clip(down, 0, 1)
+        width = self.half_width * (1 - self.taper * reach * reach * (3 - 2 * reach))
+        across = np.abs(x - self.x) / width
+        along = np.where(below, down, up)
+        power = np.where(below, np.float32(self.jaw), np.float32(2.2))
+        return ((across**power + np.abs(along) ** power) ** (1 / power)).astype(np.float32)
+
+
+def draw_person(rng: np.random.Generator) -> Person:
+    """Draw the traits of a person.
+
+    Args:
+        rng: Source of chance.
+
+    Returns:
+        The person.
+
+    Example:
+        >>> draw_person(np.random.default_rng(1)).half_width > 100
+        True
+    """
+
+    def vary(mean: float, spread: float) -> float:
+        return float(mean + spread * np.clip(rng.normal(), -1.8, 1.8))
+
+    tone = float(rng.beta(1.6, 2.2))
+    pale, deep = np.array([0.91, 0.72, 0.61]), np.array([0.50, 0.33, 0.24])
+    skin = pale + (deep - pale) * tone + rng.normal(0, 0.012, 3)
+    hairs = np.array(
+        [[0.06, 0.05, 0.05], [0.12, 0.08, 0.06], [0.24, 0.15, 0.09], [0.42, 0.29, 0.15]]
+    )
+    hair = hairs[rng.choice(4, p=[0.45, 0.3, 0.17, 0.08] if tone < 0.4 else [0.7, 0.3, 0, 0])]
+    irises = np.array(
+        [[0.16, 0.09, 0.05], [0.28, 0.17, 0.08], [0.24, 0.30, 0.22], [0.25, 0.36, 0.46]]
+    )
+    iris = irises[rng.choice(4, p=[0.5, 0.3, 0.1, 0.1] if tone < 0.4 else [0.75, 0.25, 0, 0])]
+    face_y, chin = vary(246, 3), vary(416, 5)
+    eye_y = vary(238, 4)
+    mouth_y = vary(352, 4)
+    side = vary(0, 0.45)
+    light = np.array([side, vary(-0.45, 0.15), 0.85])
+    style = HAIR_STYLES[rng.integers(len(HAIR_STYLES))]
+    return Person(
+        x=vary(320, 5),
+        y=face_y,
+        half_width=vary(129, 6),
+        crown=vary(76, 5),
+        chin=chin,
+        jaw=vary(2.15, 0.16),
+        taper=vary(0.17, 0.05),
+        eye_y=eye_y,
+        eye_x=vary(61, 3),
+        eye_width=vary(29, 1.8),
+        eye_open=vary(11, 1.3),
+        eye_tilt=vary(0.05, 0.045),
+        iris=_colour(iris + rng.normal(0, 0.015, 3)),
+        brow_y=eye_y - vary(32, 2.5),
+        brow_arch=vary(5, 1.8),
+        brow_thickness=vary(5.2, 1.1),
+        nose_y=vary(308, 4),
+        nose_width=vary(25, 2.4),
+        nose_height=vary(25, 4),
+        mouth_y=mouth_y,
+        mouth_width=vary(45, 3.6),
+        upper_lip=vary(10, 1.6),
+        lower_lip=vary(13, 1.8),
+        lip_red=vary(0.55, 0.18),
+        skin=_colour(skin),
+        freckles=int(rng.integers(5, 20) if rng.random() < 0.6 else rng.integers(60, 260)),
+        stubble=float(rng.uniform(0.15, 0.5)) if style == "short" and rng.random() < 0.6 else 0.0,
+        wrinkles=float(rng.uniform(0.15, 1.0)),
+        hair=_colour(hair * np.exp(rng.normal(0, 0.15))),
+        hair_style=style,
+        hairline=vary(132, 7),
+        light=_unit(light),
+        ambient=vary(0.42, 0.06),
+        shirt=_colour(rng.uniform(0.12, 0.75, 3)),
+        wall=_colour(rng.uniform(0.35, 0.78) + rng.normal(0, 0.03, 3)),
+    )
+
+
+def _colour(rgb: np.ndarray) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in np.clip(rgb, 0.02, 0.95))
+    return red, green, blue
+
+
+def _unit(vector: np.ndarray) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in vector / np.linalg.norm(vector))
+    return x, y, z
