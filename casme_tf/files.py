@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from casme_tf.errors import UserError
@@ -33,7 +33,8 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
             yield temporary
             temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 @contextmanager
@@ -63,7 +64,11 @@ def atomic_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path
             if path.exists():
                 replaced = temporary.with_name(temporary.name + ".old")
                 path.rename(replaced)
-                temporary.rename(path)
+                try:
+                    temporary.rename(path)
+                except OSError:
+                    replaced.rename(path)
+                    raise
                 shutil.rmtree(replaced)
             else:
                 temporary.rename(path)

