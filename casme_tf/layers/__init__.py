@@ -1,0 +1,7 @@
+"""Motion as Keras layers without weights: grey frames, optical flow, and its colour coding."""
+
+from casme_tf.layers.farneback_flow import FarnebackFlow
+from casme_tf.layers.flow_to_color import FlowToColor
+from casme_tf.layers.rgb_to_gray import RGBToGray
+
+__all__ = ["FarnebackFlow", "FlowToColor", "RGBToGray"]

@@ -1,0 +1,257 @@
+"""The steps of Farneback's flow as TensorFlow operators that TensorFlow Lite has too.
+
+A *plane* is one number for each pixel, `(B, h, w)` float32. Keeping planes apart, rather than in a
+last axis of two to five channels, is what makes the operators fast: each runs over long rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from casme_tf.layers import farneback_constants as constants
+from casme_tf.layers.farneback_constants import Level, PolynomialFilters
+
+Planes = list[tf.Tensor]
+
+# Shares in the mean of both frames, with the half of the mixed term; order y, x, yy, xx, xy.
+SHARES = (0.5, 0.5, 0.5, 0.5, 0.25)
+# The second frame's slopes are subtracted from the first's, its curvatures are added.
+SIGNS = (-1.0, -1.0, 1.0, 1.0, 1.0)
+REGULARISER = 1e-3
+
+
+def expand(frame: tf.Tensor, level: Level, filters: PolynomialFilters) -> Planes:
+    """Fit a quadratic around each pixel of one level of a frame.
+
+    Args:
+        frame: `(B, H, W)` float32, grey, at full size.
+        level: The level to make from it.
+        filters: The filters of the fit.
+
+    Returns:
+        The five coefficients r_y, r_x, r_yy, r_xx, r_xy, each times its share, `(B, h, w)`.
+    """
+    turned = _turned_level(frame, level, margin=len(filters.smooth) // 2)
+    smooth, slope, curve = (
+        _transpose(_filter_columns(turned, kernel))  # (B, h + 2 margin, w)
+        for kernel in (filters.smooth, filters.slope, filters.curve)
+    )
+    y, x, yy, xx, xy = SHARES
+    return [
+        _filter_columns(smooth, y * filters.slope_gain * filters.slope),
+        _filter_columns(slope, x * filters.slope_gain * filters.smooth),
+        _filter_columns(smooth, yy * filters.curve),
+        _filter_columns(curve, xx * filters.smooth),
+        _filter_columns(slope, xy * filters.cross_gain * filters.slope),
+    ]
+
+
+def enlarge(flow: Planes, level: Level, pyr_scale: float) -> Planes:
+    """Carry the flow of the next coarser level over to `level`.
+
+    Args:
+        flow: dx and dy at the coarser level, px there.
+        level: The level to carry it to.
+        pyr_scale: Size of the coarser level relative to this one.
+
+    Returns:
+        dx and dy, `(B, h, w)`, px at this level.
+    """
+    _, height, width = flow[0].shape
+    across = (constants.resize_matrix(width, level.width) / pyr_scale).astype(np.float32)
+    down = constants.resize_matrix(height, level.height).astype(np.float32)
+    return [_transpose(_transpose(plane @ across.T) @ down.T) for plane in flow]
+
+
+class Refiner:
+    """Improves the flow at one level, step by step.
+
+    Args:
+        onset: Expansion of the first frame, five planes.
+        apex: Expansion of the second frame, five planes.
+        level: The level they belong to.
+        winsize: Side of the averaging window, px.
+    """
+
+    def __init__(self, onset: Planes, apex: Planes, level: Level, winsize: int) -> None:
+        self.height, self.width = level.height, level.width
+        self.weight = constants.border_weights(level.height, level.width)
+        self.onset = [plane * self.weight for plane in onset]
+        self.neighbours = self._tabulate(apex)
+        self.radius = winsize // 2
+        # OpenCV divides the sums by winsize², also where an even winsize sums (winsize + 1)²
+        # pixels; here they are divided by the length of the window only.
+        scale = winsize**2 / (2 * self.radius + 1)
+        self.regulariser = np.float32(REGULARISER * scale**2)
+
+    def still(self) -> Planes:
+        """Give a flow of zeros, to start with."""
+        return [tf.zeros_like(self.onset[0])] * 2
+
+    def refine(self, flow: Planes) -> Planes:
+        """Improve the flow by one step.
+
+        Args:
+            flow: dx and dy, `(B, h, w)`, px.
+
+        Returns:
+            dx and dy, better ones.
+        """
+        products = _stack(self._products(flow, self._look_up(flow)))  # (B, 5, h, w)
+        # The windows of all five at once: few large operators share out better over threads.
+        planes = tf.reshape(products, [-1, self.height, self.width])
+        sums = self._sum_columns(_transpose(self._average_columns(planes)))
+        sums = tf.reshape(sums, [-1, 5, self.width, self.height])
+        g11, g12, g22, h1, h2 = _unstack(sums)
+        # The determinant of a sum of squares is never negative; rounding could make it so.
+        determinant = tf.nn.relu(g11 * g22 - g12 * g12) + self.regulariser
+        dx = (g11 * h2 - g12 * h1) / determinant
+        dy = (g22 * h1 - g12 * h2) / determinant
+        return [_transpose(dx), _transpose(dy)]
+
+    def _tabulate(self, apex: Planes) -> tf.Tensor:
+        """Put the four pixels that a lookup needs side by side: `((h + 2) · w, 20)` for each pair.
+
+        The last row of the picture, and with it the table's, is zero: for looks out of the image.
+        """
+        corners = np.zeros((2, 2, 5, 4, 5), np.float32)
+        for corner in range(4):
+            corners[corner // 2, corner % 2, :, corner] = np.diag(SIGNS)
+        picture = tf.transpose(_stack(apex), [0, 2, 3, 1])  # (B, h, w, 5)
+        picture = tf.pad(picture, [[0, 0], [0, 2], [0, 0], [0, 0]])
+        table = tf.nn.conv2d(picture, corners.reshape(2, 2, 5, 20), strides=1, padding="SAME")
+        return tf.reshape(table, [-1, (self.height + 2) * self.width, 20])
+
+    def _look_up(self, flow: Planes) -> Planes:
+        """Mean of both frames' coefficients where the flow points, weighted down at the border."""
+        x = flow[0] + np.arange(self.width, dtype=np.float32)
+        y = flow[1] + np.arange(self.height, dtype=np.float32)[:, None]
+        left, top = tf.floor(x), tf.floor(y)
+        outside = tf.maximum(_excess(left, self.width - 2), _excess(top, self.height - 2))
+        # 1 in the image; 2 out of it, where the first frame's coefficients stand alone.
+        once_or_twice = tf.clip_by_value(outside, 1.0, 2.0)
+        nowhere = np.float32((self.height + 1) * self.width)
+        cell = (top * np.float32(self.width) + left - nowhere) * (2.0 - once_or_twice) + nowhere
+        cell = tf.reshape(tf.cast(cell, tf.int32), [-1, self.height * self.width])
+        corners = tf.gather(self.neighbours, cell, batch_dims=1)  # (B, h·w, 20)
+        corners = tf.reshape(tf.transpose(corners, [0, 2, 1]), [-1, 4, 5, self.height, self.width])
+        corner_weights = _stack(self._corner_weights(x - left, y - top))
+        found = tf.reduce_sum(corners * corner_weights[:, :, None], axis=1)  # (B, 5, h, w)
+        apex = _unstack(found)
+        onset = [*self.onset[:2], *(plane * once_or_twice for plane in self.onset[2:])]
+        return [first + second for first, second in zip(onset, apex, strict=True)]
+
+    def _corner_weights(self, right: tf.Tensor, down: tf.Tensor) -> Planes:
+        """Bilinear weights of the four pixels around a point, times the border's weight."""
+        right = right * self.weight
+        down_right = right * down
+        up_right = right - down_right
+        down_left = down * self.weight - down_right
+        return [self.weight - right - down_left, up_right, down_left, down_right]
+
+    def _products(self, flow: Planes, mean: Planes) -> Planes:
+        """The five different entries of the equations `G · flow = h` of each pixel."""
+        dx, dy = flow
+        y, x, yy, xx, xy = mean
+        y = y + yy * dy + xy * dx
+        x = x + xy * dy + xx * dx
+        cross = xy * xy
+        return [
+            yy * yy + cross,
+            (yy + xx) * xy,
+            xx * xx + cross,
+            yy * y + xy * x,
+            xy * y + xx * x,
+        ]
+
+    # Running sums would be faster still, but lose 0.01 px and more in float32.
+
+    def _average_columns(self, plane: tf.Tensor) -> tf.Tensor:
+        """Average over the window down the columns."""
+        _, height, width = plane.shape
+        padded = _replicate_ends(plane, self.radius)
+        padded = tf.reshape(padded, [-1, height + 2 * self.radius, 1, width])
+        average = tf.nn.avg_pool2d(padded, [2 * self.radius + 1, 1], strides=1, padding="VALID")
+        return tf.reshape(average, [-1, height, width])
+
+    def _sum_columns(self, plane: tf.Tensor) -> tf.Tensor:
+        """Sum over the window down the columns, by doubling.
+
+        This rounds half as much as adding pixel by pixel does. The last sums need it: along
+        straight edges the determinant is a small difference of their products.
+        """
+        height = plane.shape[1]
+        length = 2 * self.radius + 1
+        run, run_length = _replicate_ends(plane, self.radius), 1
+        total, summed = run[:, :height], 1
+        while summed < length:
+            run = run[:, :-run_length] + run[:, run_length:]
+            run_length *= 2
+            if length & run_length:
+                total += run[:, summed : summed + height]
+                summed += run_length
+        return total
+
+
+def _turned_level(frame: tf.Tensor, level: Level, margin: int) -> tf.Tensor:
+    """Make a level of a frame, turned on its side, its edges replicated `margin` times.
+
+    Returns:
+        `(B, w + 2 margin, h + 2 margin)`.
+    """
+    _, height, width = frame.shape
+    if level.scale == 1:  # Three taps would be wasted on matrices of the frame's size.
+        upright = _replicate_ends(_blur_columns(frame), margin)
+        return _replicate_ends(_blur_columns(_transpose(upright)), margin)
+    across = constants.padded_level_matrix(width, level.width, level.scale, margin)
+    down = constants.padded_level_matrix(height, level.height, level.scale, margin)
+    return _transpose(frame @ across.T) @ down.T
+
+
+def _blur_columns(plane: tf.Tensor) -> tf.Tensor:
+    """Blur the columns as OpenCV does at full size; the edge pixel is the mirror."""
+    reflected = tf.concat([plane[:, 1:2], plane, plane[:, -2:-1]], axis=1)
+    return _filter_columns(reflected, constants.blur_kernel(scale=1))
+
+
+def _replicate_ends(plane: tf.Tensor, count: int) -> tf.Tensor:
+    copies = np.ones((count, 1), np.float32)
+    return tf.concat([plane[:, :1] * copies, plane, plane[:, -1:] * copies], axis=1)
+
+
+def _excess(position: tf.Tensor, last: int) -> tf.Tensor:
+    """At most 1 for whole positions from 0 to `last`, 2 and more for those beyond."""
+    middle = np.float32(last / 2)
+    return tf.abs(position - middle) - (middle - 1)
+
+
+def _filter_columns(plane: tf.Tensor, kernel: Sequence[float] | np.ndarray) -> tf.Tensor:
+    """Correlate the columns with `kernel` where it fits: `(B, h, w)` → `(B, h − len + 1, w)`."""
+    _, height, width = plane.shape
+    # The columns as channels, so that the filter runs along contiguous rows.
+    kernels = np.tile(np.asarray(kernel, np.float32)[:, None, None, None], (1, 1, width, 1))
+    rows = tf.reshape(plane, [-1, height, 1, width])
+    filtered = tf.nn.depthwise_conv2d(rows, kernels, [1, 1, 1, 1], "VALID")
+    return tf.reshape(filtered, [-1, height - len(kernel) + 1, width])
+
+
+def _transpose(plane: tf.Tensor) -> tf.Tensor:
+    return tf.transpose(plane, [0, 2, 1])
+
+
+# tf.stack and tf.unstack become operators that XNNPACK leaves to TensorFlow Lite's single thread.
+
+
+def _stack(planes: Planes) -> tf.Tensor:
+    """Planes to one `(B, planes, h, w)` tensor."""
+    _, height, width = planes[0].shape
+    return tf.concat([tf.reshape(plane, [-1, 1, height, width]) for plane in planes], axis=1)
+
+
+def _unstack(stacked: tf.Tensor) -> Planes:
+    """One `(B, planes, h, w)` tensor to planes."""
+    _, count, height, width = stacked.shape
+    return [tf.reshape(stacked[:, i : i + 1], [-1, height, width]) for i in range(count)]

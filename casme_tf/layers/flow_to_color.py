@@ -1,0 +1,124 @@
+"""Optical flow to a colour image that an ImageNet backbone can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from casme_tf.layers.float32_layer import Float32Layer
+
+HUES = 180  # an 8-bit hue of OpenCV counts in steps of two degrees
+
+# OpenCV's arc tangent in degrees, an odd polynomial on [0, 1].
+ARC_TANGENT = np.rad2deg(
+    [0.9997878412794807, -0.3258083974640975, 0.1555786518463281, -0.04432655554792128]
+).astype(np.float32)
+
+
+@keras.saving.register_keras_serializable(package="casme_tf")
+class FlowToColor(Float32Layer):
+    """Codes optical flow as colour: direction is the hue, speed is the brightness.
+
+    Hue is `angle · 180 / π / 2` cut to a whole number, saturation 255, value the magnitude scaled
+    to 0…255 and cut to a whole number; then HSV becomes RGB. All of it as OpenCV does on 8 bits.
+
+    Args:
+        max_magnitude: The magnitude in px that is drawn at full brightness; larger ones are drawn
+            alike. `None` (default) scales each image by its own smallest and largest magnitude,
+            as `cv2.normalize(…, cv2.NORM_MINMAX)` does: that erases how strong the motion was.
+        **kwargs: `name` and the other arguments of `keras.layers.Layer`.
+
+    Input shape:
+        `(B, H, W, 2)` float32, px, dx right, dy down.
+
+    Output shape:
+        `(B, H, W, 3)` float32, RGB, whole numbers, 0…255. An image of constant magnitude is black
+        unless `max_magnitude` is given.
+
+    Raises:
+        ValueError: If `max_magnitude` is not positive, or the input is not such a flow.
+
+    Example:
+        >>> right = np.zeros((1, 64, 64, 2), "float32")
+        >>> right[..., 0] = 1.5
+        >>> FlowToColor(max_magnitude=3.0)(right)[0, 0, 0].numpy()
+        array([127.,   0.,   0.], dtype=float32)
+
+    Reference:
+        OpenCV 5.0: `cartToPolar`, `normalize`, `cvtColor` with `COLOR_HSV2RGB`.
+    """
+
+    def __init__(self, max_magnitude: float | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if max_magnitude is not None and not 0 < max_magnitude < float("inf"):
+            raise ValueError(
+                "max_magnitude must be a positive number of px, or None. "
+                f"Received: {max_magnitude}."
+            )
+        self.max_magnitude = max_magnitude
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the arguments that rebuild this layer."""
+        return {**super().get_config(), "max_magnitude": self.max_magnitude}
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Give the shape of the colour images for flows of `input_shape`."""
+        if len(input_shape) != 4 or input_shape[-1] != 2:
+            raise ValueError(
+                "FlowToColor takes optical flow of shape (B, H, W, 2). "
+                f"Received: shape {tuple(input_shape)}."
+            )
+        return (*input_shape[:-1], 3)
+
+    def call(self, flow: Any) -> tf.Tensor:
+        """Code `(B, H, W, 2)` flow in px as `(B, H, W, 3)` RGB."""
+        self.compute_output_shape(flow.shape)
+        if flow.dtype != tf.float32:
+            raise ValueError(
+                f"FlowToColor takes float32 flow. Received: dtype {tf.as_dtype(flow.dtype).name}."
+            )
+        dx, dy = flow[..., 0], flow[..., 1]  # (B, H, W)
+        hue = tf.floor(_angle(dx, dy) * np.float32(0.5))
+        value = tf.floor(self._brightness(tf.sqrt(dx * dx + dy * dy)))
+        mixture = tf.gather(_pure_colors(), tf.cast(hue, tf.int32))  # (B, H, W, 3), 0…1
+        # In this order, because cutting makes the last bit of a product visible.
+        return tf.floor((value * np.float32(1 / 255))[..., None] * mixture * np.float32(255))
+
+    def _brightness(self, magnitude: tf.Tensor) -> tf.Tensor:
+        if self.max_magnitude is not None:
+            return tf.minimum(magnitude * np.float32(255 / self.max_magnitude), np.float32(255))
+        smallest = tf.reduce_min(magnitude, axis=(1, 2), keepdims=True)
+        span = tf.reduce_max(magnitude, axis=(1, 2), keepdims=True) - smallest
+        # cv2.normalize takes a span up to the float64 epsilon for none.
+        scale = tf.where(span > np.finfo(np.float64).eps, 255 / tf.maximum(span, 1e-30), 0.0)
+        return (magnitude - smallest) * scale
+
+
+def _angle(dx: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
+    """Direction of the vector in degrees, 0…360, clockwise from the right as y points down."""
+    across, down = tf.abs(dx), tf.abs(dy)
+    longer, shorter = tf.maximum(across, down), tf.minimum(across, down)
+    ratio = shorter / (longer + np.float32(np.finfo(np.float64).eps))
+    square = ratio * ratio
+    first, third, fifth, seventh = ARC_TANGENT
+    angle = (((seventh * square + fifth) * square + third) * square + first) * ratio
+    angle = tf.where(across < down, 90 - angle, angle)
+    angle = tf.where(dx < 0, 180 - angle, angle)
+    return tf.where(dy < 0, 360 - angle, angle)
+
+
+def _pure_colors() -> np.ndarray:
+    """Shares of red, green and blue, `(HUES + 1, 3)`, of a fully saturated 8-bit hue."""
+    position = np.arange(HUES + 1, dtype=np.float32) * np.float32(6 / HUES)
+    sector = np.floor(position).astype(int) % 6
+    rising = position - np.floor(position)
+    falling = 1 - rising
+    # OpenCV gets the rising share as 1 - (1 - rising), and its rounding is kept.
+    one, none, rising = np.ones_like(rising), np.zeros_like(rising), 1 - falling
+    red = np.choose(sector, [one, falling, none, none, rising, one])
+    green = np.choose(sector, [rising, one, one, falling, none, none])
+    blue = np.choose(sector, [none, none, rising, one, one, falling])
+    return np.stack([red, green, blue], axis=-1)
