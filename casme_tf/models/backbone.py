@@ -1,0 +1,114 @@
+"""ResNet50 without its last layer, and where its weights come from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import keras
+
+from casme_tf.errors import UserError
+
+IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+_IMAGENET_MEAN_RGB = (123.68, 116.779, 103.939)
+# Keras's 0.99 needs thousands of steps to forget its start; trainings here have some hundred.
+_BATCH_NORM_MOMENTUM = 0.9
+
+
+def resnet50_backbone(size: int, weights: str = "none", *, name: str = "backbone") -> keras.Model:
+    """Build ResNet50 up to its average pooling, with its own preprocessing in the graph.
+
+    Args:
+        size: Side of the input images, px, at least 32.
+        weights: `"none"` for random weights, `"imagenet"`, or the path of a weights file: Keras's
+            `…_notop.h5`, or a `.keras` classifier trained with this package.
+        name: Name of the model and prefix of nothing else.
+
+    Input shape:
+        `(B, size, size, 3)` float32 RGB, 0…255.
+
+    Output shape:
+        `(B, 2048)` float32.
+
+    Raises:
+        UserError: If the weights cannot be had or belong to another architecture.
+
+    Example:
+        >>> resnet50_backbone(64).output_shape
+        (None, 2048)
+
+    Source: He et al., Deep Residual Learning for Image Recognition, 2016
+    (https://arxiv.org/abs/1512.03385), as in `keras.applications`.
+    """
+    if size < 32:
+        raise UserError(f"ResNet50 needs images of at least 32 px. Received: size {size}.")
+    image = keras.Input((size, size, 3), name="image")
+    x = keras.layers.Rescaling(1.0, [-mean for mean in _IMAGENET_MEAN_RGB], name="centre")(image)
+    x = keras.ops.flip(x, axis=-1)  # its ImageNet weights were trained on BGR
+    resnet = keras.applications.ResNet50(
+        include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg", name="resnet50"
+    )
+    for layer in resnet.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = _BATCH_NORM_MOMENTUM
+    if weights == "imagenet":
+        _load_file(resnet, _imagenet_weights())
+    elif weights != "none":
+        _load_file(resnet, Path(weights))
+    return keras.Model(image, resnet(x), name=name)
+
+
+def _imagenet_weights() -> Path:
+    """Return the file in Keras's cache, downloaded by Keras if it is not there yet."""
+    cached = _keras_home() / "models" / IMAGENET_FILE
+    try:
+        if not cached.is_file():
+            keras.applications.ResNet50(include_top=False, weights="imagenet")
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        raise UserError(
+            f"ImageNet weights could not be downloaded ({_first_line(error)}). Put "
+            f"{IMAGENET_FILE} into {cached.parent}, give a file with --weights PATH, or train "
+            "from scratch with --weights none."
+        ) from error
+    return cached
+
+
+def _keras_home() -> Path:
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+
+
+def _load_file(resnet: keras.Model, path: Path) -> None:
+    if not path.is_file():
+        raise UserError(
+            "Weights must be 'imagenet', 'none' or the path of a weights file. "
+            f"Received: {path}, which does not exist."
+        )
+    try:
+        if path.suffix == ".keras":
+            trained = keras.models.load_model(path, compile=False)
+            resnet.set_weights(_find_resnet(trained).get_weights())
+        else:
+            resnet.load_weights(path)
+    except UserError:
+        raise
+    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"Weights must be those of ResNet50 without its last layer. Received: {path}, which "
+            f"does not fit ({_first_line(error)})."
+        ) from error
+
+
+def _find_resnet(model: keras.Model) -> keras.Model:
+    for layer in model.layers:
+        if layer.name == "resnet50":
+            return layer
+        if isinstance(layer, keras.Model):
+            try:
+                return _find_resnet(layer)
+            except ValueError:
+                continue
+    raise ValueError("it has no layer 'resnet50'")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,107 @@
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from casme_tf.errors import UserError
+from casme_tf.models import ARCHITECTURES, split_model
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def model(request) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return ARCHITECTURES[request.param].build(frame_size=64, network_size=32)
+
+
+@pytest.fixture(scope="module")
+def pair() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    base = cv2.GaussianBlur(rng.integers(0, 255, (80, 80, 3), dtype=np.uint8), None, 2)
+    onset, apex = base[8:72, 8:72], base[8:72, 6:70]
+    return {
+        "onset": np.stack([onset, apex, onset]),
+        "apex": np.stack([apex, onset, onset]),
+    }
+
+
+def test_two_frames_in_four_probabilities_out(model, pair):
+    answer = model.predict(pair, verbose=0)
+    assert answer.shape == (3, 4)
+    np.testing.assert_allclose(answer.sum(axis=1), 1, atol=1e-5)
+    assert {name: x.dtype for name, x in model.input.items()} == {
+        "onset": "uint8",
+        "apex": "uint8",
+    }
+
+
+def test_a_swapped_pair_is_another_question(model, pair):
+    answer = model.predict(pair, verbose=0)
+    assert np.abs(answer[0] - answer[1]).max() > 1e-4
+
+
+def test_the_parts_in_turn_are_the_whole(model, pair):
+    """What is trained on cached motion answers as what is exported."""
+    motion, encoding, network = split_model(model)
+    cached = motion.predict(pair, verbose=0)
+    features = cached if encoding is None else np.asarray(encoding(cached))
+    np.testing.assert_allclose(
+        network.predict(features, verbose=0), model.predict(pair, verbose=0), atol=2e-3
+    )
+
+
+def test_motion_has_no_weights_and_the_network_all(model):
+    motion, encoding, network = split_model(model)
+    assert not motion.weights
+    assert encoding is None or not encoding.weights
+    assert len(network.weights) == len(model.weights)
+
+
+def test_a_saved_model_answers_as_before(model, pair, tmp_path):
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded.predict(pair, verbose=0), model.predict(pair, verbose=0))
+
+
+def test_sizes_are_those_of_the_original_system(model):
+    sizes = {
+        layer.name: layer.units
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.Dense)
+    }
+    assert sizes == {"embedding_256": 256, "embedding_128": 128, "hidden_64": 64} | {
+        "probabilities": 4
+    }
+
+
+def test_the_siamese_network_shares_its_weights():
+    sizes = [
+        ARCHITECTURES[name].build(frame_size=64, network_size=32).count_params()
+        for name in ("siamese", "flow")
+    ]
+    assert sizes[0] == sizes[1]
+
+
+def test_a_still_pair_has_no_siamese_difference():
+    """Equal frames have equal embeddings, so the answer does not depend on the frame."""
+    keras.utils.set_random_seed(0)
+    model = ARCHITECTURES["siamese"].build(frame_size=64, network_size=32)
+    frames = np.random.default_rng(1).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
+    answer = model.predict({"onset": frames, "apex": frames}, verbose=0)
+    np.testing.assert_allclose(answer[0], answer[1], atol=1e-6)
+
+
+def test_the_backbone_prepares_its_images_as_keras_does():
+    from casme_tf.models.backbone import resnet50_backbone
+
+    keras.utils.set_random_seed(0)
+    backbone = resnet50_backbone(48)
+    image = np.random.default_rng(0).uniform(0, 255, (2, 48, 48, 3)).astype("float32")
+    prepared = keras.applications.resnet.preprocess_input(image.copy())
+    expected = backbone.get_layer("resnet50").predict(prepared, verbose=0)
+    np.testing.assert_allclose(backbone.predict(image, verbose=0), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_model_of_others_cannot_be_taken_apart():
+    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="lonely")])
+    with pytest.raises(UserError, match="lonely"):
+        split_model(other)
