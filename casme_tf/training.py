@@ -1,0 +1,233 @@
+"""Fitting one fold: the weights on some people, the epoch chosen on others."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from sklearn.utils.class_weight import compute_class_weight
+
+from casme_tf.augmentation import Augmentation
+from casme_tf.config import TrainConfig
+from casme_tf.errors import UserError
+from casme_tf.files import atomic_file, explain_write_errors
+from casme_tf.input_pipeline import (
+    Pairs,
+    compute_motion,
+    evaluation_batches,
+    load_pairs,
+    take,
+    training_batches,
+)
+from casme_tf.labels import CLASSES
+from casme_tf.models import ARCHITECTURES, Recipe, split_model
+from casme_tf.protocols import SPLITS, Split
+from casme_tf.run import CONFIG, LABELS, MODEL, SPLIT, RunRecord, run_folder, versions
+from casme_tf.training_state import TrainingState
+
+
+def train(config: TrainConfig) -> Path:
+    """Train one fold and keep it as a run.
+
+    The run is made in a folder beside its final place. If training is interrupted, the same
+    command goes on from the last whole epoch.
+
+    Args:
+        config: What to train; see `TrainConfig`.
+
+    Returns:
+        The run's folder, with config.json, labels.txt, split.csv, history.csv and model.keras.
+
+    Raises:
+        UserError: If the data set is not built, the run exists, or the weights do not fit.
+    """
+    config, recipe = _resolved(config)
+    final = run_folder(config.runs, config.run_name)
+    if final.exists() and not config.overwrite:
+        raise UserError(
+            f"The run {final} exists. Choose another name with --run, or pass --overwrite."
+        )
+    pairs = load_pairs(config.data_dir, config.frame_size)
+    subjects, classes = (pairs.clips[name].to_numpy() for name in ("subject", "class"))
+    split = SPLITS[config.split](subjects, classes, seed=config.seed)
+
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    model = ARCHITECTURES[config.arch].build(
+        frame_size=config.frame_size,
+        network_size=config.network_size,
+        classes=len(CLASSES),
+        weights=config.weights,
+        dropout=recipe.dropout,
+    )
+    work = _work_folder(final, config)
+    record = RunRecord(asdict(config), list(CLASSES), _describe(split, pairs), versions())
+    with explain_write_errors(work):
+        work.mkdir(parents=True, exist_ok=True)
+        record.save(work / CONFIG)
+        state = TrainingState(
+            work, epochs=recipe.epochs, patience=recipe.patience, seed=config.seed
+        )
+        _fit(model, pairs, split, config, recipe, state)
+        _write_tables(pairs, split, work)
+        with atomic_file(work / MODEL) as temporary:
+            model.save(temporary)
+        state.discard()
+        if final.exists():
+            shutil.rmtree(final)
+        work.rename(final)
+    return final
+
+
+def reestimate_batch_normalization(network: keras.Model, batches: tf.data.Dataset) -> None:
+    """Replace the running statistics of batch normalisation by their mean over `batches`.
+
+    Running statistics lag behind the weights; after some hundred steps from random weights they
+    can be so far off that inference answers one class where training was right.
+
+    Args:
+        network: Model whose batch-normalisation layers are updated in place.
+        batches: Batches `(input, label)` of the training part alone.
+    """
+    layers = [
+        layer
+        for layer in network._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0  # each pass leaves the statistics of its own batch
+    forward = tf.function(lambda x: network(x, training=True), reduce_retracing=True)
+    statistics = [variable for layer in layers for variable in layer.non_trainable_variables]
+    sums = [np.zeros(variable.shape, np.float64) for variable in statistics]
+    count = 0
+    for x, _ in batches:
+        forward(x)
+        count += 1
+        for total, variable in zip(sums, statistics, strict=True):
+            total += variable.numpy()
+    for total, variable in zip(sums, statistics, strict=True):
+        variable.assign(total / count)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+
+
+def _resolved(config: TrainConfig) -> tuple[TrainConfig, Recipe]:
+    """Fill in what was left to the architecture; also return the recipe that this gives."""
+    default = ARCHITECTURES[config.arch].recipe
+    given = {name: getattr(config, name) for name in asdict(default)}
+    recipe = replace(default, **{name: x for name, x in given.items() if x is not None})
+    for name in ("epochs", "batch_size", "patience"):
+        if getattr(recipe, name) < 1:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} must be at least 1. Received: {getattr(recipe, name)}.")
+    size = config.network_size or config.frame_size
+    return replace(config, run=config.run_name, network_size=size, **asdict(recipe)), recipe
+
+
+def _work_folder(final: Path, config: TrainConfig) -> Path:
+    """Return the folder to train in; what is there already must be of the same training."""
+    work = final.with_name(f".{final.name}.training")
+    if not work.exists():
+        return work
+    if config.overwrite or not (work / CONFIG).is_file():
+        shutil.rmtree(work)
+        return work
+    begun = RunRecord.load(work / CONFIG).train
+    now = {name: str(value) for name, value in asdict(config).items()}
+    differing = [name for name, value in now.items() if str(begun.get(name)) != value]
+    if differing:
+        raise UserError(
+            f"An interrupted training of {final.name} has other settings ({', '.join(differing)}). "
+            "Repeat its command to go on with it, or pass --overwrite to begin anew."
+        )
+    return work
+
+
+def _fit(
+    model: keras.Model,
+    pairs: Pairs,
+    split: Split,
+    config: TrainConfig,
+    recipe: Recipe,
+    state: TrainingState,
+) -> None:
+    """Fit the network in place and leave it with the weights that were best on validation."""
+    motion_model, encoding, network = split_model(model)
+    motion = compute_motion(motion_model, pairs.frames)
+    fit_motion, fit_labels = take(motion, split.train), pairs.labels[split.train]
+    batches = partial(
+        training_batches,
+        fit_motion,
+        fit_labels,
+        batch_size=recipe.batch_size,
+        seed=config.seed,
+        augmentation=Augmentation() if config.augment else None,
+        encoding=encoding,
+    )
+    # A model around the same layers is compiled, so that the network is kept without optimizer.
+    fitted = keras.Model(network.input, network.output)
+    fitted.compile(
+        keras.optimizers.Adam(config.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+    )
+    if not state.finished:
+        fitted.fit(
+            batches(first_epoch=state.epochs_done, epochs=recipe.epochs),
+            validation_data=evaluation_batches(
+                take(motion, split.validation), pairs.labels[split.validation], encoding=encoding
+            ),
+            initial_epoch=state.epochs_done,
+            epochs=recipe.epochs,
+            steps_per_epoch=max(1, len(fit_labels) // recipe.batch_size),
+            class_weight=_class_weight(fit_labels),
+            callbacks=[
+                state,
+                keras.callbacks.TensorBoard(state.folder / "tensorboard", write_graph=False),
+            ],
+            shuffle=False,  # the batches are in random order already
+            verbose=0,
+        )
+    fitted.load_weights(state.best_weights)
+    reestimate_batch_normalization(network, batches(epochs=1))
+
+
+def _class_weight(labels: np.ndarray) -> dict[int, float]:
+    """Weigh each class by the inverse of its share of the training clips."""
+    present = np.unique(labels)
+    weights = compute_class_weight("balanced", classes=present, y=labels)
+    return dict(zip(present.tolist(), weights.tolist(), strict=True))
+
+
+def _describe(split: Split, pairs: Pairs) -> dict[str, Any]:
+    """Say in numbers who is in which part."""
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    return {
+        "protocol": split.protocol,
+        "leak": split.leak,
+        **{
+            name: {
+                "clips": len(indices),
+                "subjects": sorted(set(pairs.clips["subject"].iloc[indices])),
+                "classes": pairs.clips["class"].iloc[indices].value_counts().sort_index().to_dict(),
+            }
+            for name, indices in parts.items()
+        },
+    }
+
+
+def _write_tables(pairs: Pairs, split: Split, folder: Path) -> None:
+    with atomic_file(folder / LABELS) as temporary:
+        temporary.write_text("\n".join(CLASSES) + "\n")
+    table = pairs.clips[["subject", "clip"]].assign(part=split.parts(len(pairs)))
+    with atomic_file(folder / SPLIT) as temporary:
+        table.to_csv(temporary, index=False)

@@ -1,0 +1,200 @@
+"""Training one fold: repeatable, resumable, and right about its own statistics."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from casme_tf.config import TrainConfig
+from casme_tf.errors import UserError
+from casme_tf.input_pipeline import compute_motion, load_pairs, training_batches
+from casme_tf.models import split_model
+from casme_tf.training import reestimate_batch_normalization, train
+
+
+@pytest.fixture
+def quick(data_dir, tmp_path) -> TrainConfig:
+    return TrainConfig(
+        arch="flow",
+        run="quick",
+        data_dir=data_dir,
+        runs=tmp_path,
+        weights="none",
+        frame_size=64,
+        network_size=32,
+        epochs=3,
+        batch_size=8,
+        learning_rate=1e-3,
+    )
+
+
+def answers(run, data_dir) -> np.ndarray:
+    model = keras.models.load_model(run / "model.keras", compile=False)
+    return model.predict(load_pairs(data_dir, 64).frames, verbose=0)
+
+
+def test_a_killed_training_goes_on_to_what_it_would_have_been(run, quick, data_dir):
+    """Compared with a run of the same settings that was not interrupted."""
+    expected = answers(run, data_dir)
+    command = [sys.executable, "-m", "casme_tf", "train", "--arch", "flow", "--run", "killed"]
+    options = {
+        "data-dir": data_dir,
+        "runs": quick.runs,
+        "weights": "none",
+        "frame-size": 64,
+        "network-size": 32,
+        "epochs": quick.epochs,
+        "batch-size": 8,
+        "learning-rate": 1e-3,
+    }
+    flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    process = subprocess.Popen([*command, *flags], stderr=subprocess.DEVNULL)
+    work = quick.runs / ".killed.training"
+    deadline = time.monotonic() + 120
+    while not list(work.glob("state-*")) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = len(list(work.glob("state-*")))
+    assert done >= 1
+    assert not (quick.runs / "killed").exists()
+
+    resumed = train(replace(quick, run="killed"))
+    assert not work.exists()
+    history = pd.read_csv(resumed / "history.csv")
+    assert history["epoch"].tolist() == [0, 1, 2]
+    pd.testing.assert_frame_equal(history, pd.read_csv(run / "history.csv"))
+    np.testing.assert_array_equal(answers(resumed, data_dir), expected)
+
+
+def test_a_run_says_how_it_was_made(run):
+    record = json.loads((run / "config.json").read_text())
+    assert record["train"]["seed"] == 12
+    assert record["train"]["network_size"] == 32
+    assert record["classes"] == ["negative", "other", "positive", "surprise"]
+    parts = {name: set(record["split"][name]["subjects"]) for name in ("train", "test")}
+    assert not parts["train"] & parts["test"]
+    assert record["versions"]["tensorflow"] == tf.__version__
+    assert (run / "labels.txt").read_text().split() == record["classes"]
+    split = pd.read_csv(run / "split.csv")
+    assert set(split["part"]) == {"train", "validation", "test"}
+    assert split.groupby("subject")["part"].nunique().max() == 1
+
+
+def test_reestimated_statistics_let_inference_agree_with_training(data_dir):
+    """After few steps the running statistics are stale; both modes must agree in the end."""
+    keras.utils.set_random_seed(0)
+    from casme_tf.models import flow_classifier
+
+    pairs = load_pairs(data_dir, 64)
+    motion_model, encoding, network = split_model(
+        flow_classifier(frame_size=64, network_size=32, dropout=0.0)
+    )
+    motion = compute_motion(motion_model, pairs.frames)
+    network.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
+
+    def batches(epochs):
+        return training_batches(
+            motion, pairs.labels, batch_size=16, epochs=epochs, seed=0, encoding=encoding
+        )
+
+    network.fit(batches(6), epochs=6, steps_per_epoch=len(pairs) // 16, verbose=0)
+
+    def accuracy(training):
+        hits = [
+            np.asarray(network(x, training=training)).argmax(1) == y.numpy() for x, y in batches(1)
+        ]
+        return np.concatenate(hits).mean()
+
+    def disagreement():
+        return np.mean(
+            [
+                np.abs(network(x, training=False) - network(x, training=True)).mean()
+                for x, _ in batches(1)
+            ]
+        )
+
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_mean.assign(layer.moving_mean * 0)
+            layer.moving_variance.assign(layer.moving_variance * 0 + 1)
+    stale = disagreement()
+    reestimate_batch_normalization(network, batches(1))
+    assert disagreement() < 0.1 < stale
+    assert abs(accuracy(False) - accuracy(True)) <= 0.1
+
+
+def test_an_existing_run_is_refused_and_can_be_replaced(run, quick):
+    config = replace(quick, run=run.name, runs=run.parent)
+    with pytest.raises(UserError, match=r"exists.*--run.*--overwrite"):
+        train(config)
+
+
+def test_other_settings_do_not_go_on_with_an_interrupted_training(run, quick):
+    work = quick.runs / ".quick.training"
+    work.mkdir()
+    (work / "config.json").write_text((run / "config.json").read_text())
+    with pytest.raises(UserError, match=r"other settings \(.*epochs.*--overwrite"):
+        train(replace(quick, epochs=5))
+    assert (work / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "--epochs must be at least 1. Received: 0"),
+        ({"batch_size": -1}, "--batch-size must be at least 1"),
+        ({"run": "../elsewhere"}, "plain folder name"),
+        ({"weights": "nowhere.h5"}, "nowhere.h5, which does not exist"),
+        ({"network_size": 16}, "at least 32 px"),
+    ],
+)
+def test_wrong_settings_are_refused_and_leave_nothing(quick, change, message):
+    with pytest.raises(UserError, match=message):
+        train(replace(quick, **change))
+    assert not list(quick.runs.iterdir())
+
+
+def test_a_data_set_that_is_not_built_is_named_with_its_command(quick, tmp_path):
+    with pytest.raises(UserError, match=r"tfds build casme2 .*--data_dir"):
+        train(replace(quick, data_dir=tmp_path / "nothing"))
+
+
+def test_weights_of_another_architecture_are_refused(quick, tmp_path):
+    other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    for name in ("other.weights.h5", "other.keras"):
+        path = tmp_path / name
+        other.save_weights(path) if name.endswith("h5") else other.save(path)
+        with pytest.raises(UserError, match=f"{name}, which does not fit"):
+            train(replace(quick, weights=str(path), overwrite=True))
+
+
+def test_weights_of_an_earlier_run_are_taken_over(run):
+    from casme_tf.models.backbone import resnet50_backbone
+
+    trained = keras.models.load_model(run / "model.keras", compile=False)
+    source = trained.get_layer("network").get_layer("backbone").get_layer("resnet50")
+    taken = resnet50_backbone(48, str(run / "model.keras")).get_layer("resnet50")
+    for theirs, ours in zip(source.get_weights(), taken.get_weights(), strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+
+
+def test_without_internet_imagenet_weights_are_asked_for_by_name(quick, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+
+    def refuse(*args, **kwargs):
+        raise Exception("URL fetch failure on https://…")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", refuse)
+    with pytest.raises(UserError, match=r"Put resnet50_\w+notop.h5 into .*home/models"):
+        train(replace(quick, weights="imagenet"))
