@@ -1,0 +1,217 @@
+"""What a model answers on clips that it has not seen, and what that is worth."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from casme_tf import metrics
+from casme_tf.artifacts import load_artifact
+from casme_tf.config import EvaluateConfig
+from casme_tf.errors import UserError
+from casme_tf.files import atomic_file
+from casme_tf.input_pipeline import Pairs, load_pairs
+from casme_tf.labels import CLASSES
+from casme_tf.run import (
+    CONFIG,
+    METRICS,
+    MODEL,
+    PREDICTIONS,
+    RunRecord,
+    read_split,
+    run_folder,
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured and where it was written.
+
+    Attributes:
+        metrics: The content of metrics.json.
+        predictions: Table as from `tabulate`.
+        frames: `onset` and `apex` of the same clips in the same order, `(n, S, S, 3)` uint8.
+        run: Folder of the run that the model belongs to.
+        folder: Folder with metrics.json and predictions.csv.
+    """
+
+    metrics: dict[str, Any]
+    predictions: pd.DataFrame
+    frames: dict[str, np.ndarray]
+    run: Path
+    folder: Path
+
+    def describe(self) -> str:
+        """Return what was measured, on whom, and the figures, for the terminal."""
+        measured = self.metrics
+        rows = {
+            name: {
+                "model": f"{figure['model']:.3f}",
+                "95% interval": "[{:.3f}, {:.3f}]".format(*figure["interval"]),
+                "largest class": f"{figure['largest_class']:.3f}",
+                "gain, 95% interval": "[{:+.3f}, {:+.3f}]".format(*figure["difference"]),
+            }
+            for name, figure in measured["figures"].items()
+        }
+        table = pd.DataFrame.from_dict(rows, orient="index").to_string()
+        head = (
+            f"{measured['clips']} {measured['part']} clips of {measured['subjects']} subjects, "
+            f"protocol {measured['protocol']}, largest class {measured['largest_class']!r}; "
+            "intervals by resampling subjects"
+        )
+        leak = measured["leak"]
+        warning = [f"LEAKS: {leak}; these figures are too good"] if leak else []
+        return "\n".join([head, *warning, table])
+
+
+def evaluate(config: EvaluateConfig) -> Evaluation:
+    """Measure a run or an artifact and write metrics.json and predictions.csv.
+
+    Args:
+        config: What to measure; see `EvaluateConfig`.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        UserError: If there is no such run or model, or the data set has none of its clips.
+    """
+    model_path, run = _locate(config)
+    record = RunRecord.load(run / CONFIG)
+    artifact = load_artifact(model_path)
+    pairs = load_pairs(config.data_dir or record.data_dir, artifact.frame_size)
+    parts = pairs.clips.merge(read_split(run), on=["subject", "clip"], how="left")["part"]
+    chosen = np.flatnonzero((parts == config.part).to_numpy())
+    if not chosen.size:
+        raise UserError(
+            f"The data set must hold the {config.part} clips of {run.name}. Received: a data set "
+            "with none of them. Give the one that the run was trained on with --data-dir."
+        )
+    frames = {name: array[chosen] for name, array in pairs.frames.items()}
+    predictions = tabulate(pairs, chosen, artifact(frames))
+    largest = record.split["train"]["classes"]
+    result = {
+        "model": str(model_path),
+        "part": config.part,
+        "protocol": record.split["protocol"],
+        "leak": record.split["leak"],
+        "epoch_chosen_on": _epoch_chosen_on(record),
+        "f1": "uf1: plain mean of the classes' F1 over pooled predictions; weighted_f1: mean "
+        "weighted by the number of clips of each class",
+        "interval": f"95%, percentile bootstrap over subjects, {config.resamples} draws",
+        "seed": record.train["seed"],
+        "versions": record.versions,
+        **summarize(predictions, max(largest, key=largest.get), resamples=config.resamples),
+    }
+    out = config.out or run
+    _write(out, result, predictions)
+    return Evaluation(result, predictions, frames, run, out)
+
+
+def tabulate(pairs: Pairs, indices: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """Make the table of predictions, keyed by subject and clip.
+
+    Args:
+        pairs: The data set.
+        indices: `(n,)` which clips were asked about.
+        probabilities: `(n, classes)`.
+
+    Returns:
+        Columns subject, clip, y_true, y_pred (class names) and one probability a class.
+    """
+    names = np.asarray(CLASSES)
+    table = pairs.clips.iloc[indices][["subject", "clip"]].reset_index(drop=True)
+    table["y_true"] = names[pairs.labels[indices]]
+    table["y_pred"] = names[probabilities.argmax(axis=1)]
+    return table.assign(**{name: probabilities[:, i] for i, name in enumerate(CLASSES)})
+
+
+def summarize(
+    predictions: pd.DataFrame, largest_class: str, *, resamples: int = 2000, seed: int = 0
+) -> dict[str, Any]:
+    """Compute every figure, its interval, and the same for always answering the largest class.
+
+    Args:
+        predictions: Table as from `tabulate`.
+        largest_class: The most frequent class of the training part.
+        resamples: Draws of subjects.
+        seed: Seed of the draws.
+
+    Returns:
+        `clips`, `subjects`, `largest_class`, `figures` by name, `classes` with precision, recall
+        and F1, and `confusion` (rows: true class).
+    """
+    index = {name: i for i, name in enumerate(CLASSES)}
+    y_true = predictions["y_true"].map(index).to_numpy()
+    y_pred = predictions["y_pred"].map(index).to_numpy()
+    subjects = predictions["subject"].to_numpy()
+    ours = metrics.by_subject(y_true, y_pred, subjects, len(CLASSES))
+    constant = np.full_like(y_true, index[largest_class])
+    baseline = metrics.by_subject(y_true, constant, subjects, len(CLASSES))
+
+    interval = partial(metrics.subject_interval, resamples=resamples, seed=seed)
+    figures = {}
+    for name, statistic in metrics.STATISTICS.items():
+        figures[name] = {
+            "model": float(statistic(ours.sum(0))),
+            "interval": interval(statistic, ours),
+            "largest_class": float(statistic(baseline.sum(0))),
+            "difference": interval(statistic, ours, baseline),
+        }
+    total = ours.sum(0)
+    by_class = {
+        "precision": metrics.class_precision(total),
+        "recall": metrics.class_recall(total),
+        "f1": metrics.class_f1(total),
+    }
+    return {
+        "clips": len(predictions),
+        "subjects": len(ours),
+        "largest_class": largest_class,
+        "figures": figures,
+        "classes": {
+            name: {key: _or_none(values[i]) for key, values in by_class.items()}
+            for name, i in index.items()
+        },
+        "confusion": total.tolist(),
+    }
+
+
+def _locate(config: EvaluateConfig) -> tuple[Path, Path]:
+    """Return the model and the run whose split it belongs to."""
+    if config.model is None:
+        if config.run is None:
+            raise UserError("Give --run NAME or --model PATH. Received: neither.")
+        run = run_folder(config.runs, config.run)
+        RunRecord.load(run / CONFIG)
+        return run / MODEL, run
+    if config.run is not None:
+        return config.model, run_folder(config.runs, config.run)
+    for folder in config.model.resolve().parents:
+        if (folder / CONFIG).is_file():
+            return config.model, folder
+    raise UserError(
+        "A model must lie in its run's folder, which knows the clips that did not train it. "
+        f"Received: {config.model}. Name the run with --run."
+    )
+
+
+def _epoch_chosen_on(record: RunRecord) -> str:
+    return "the test clips" if record.split["protocol"] == "random" else "validation subjects"
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _write(folder: Path, result: dict[str, Any], predictions: pd.DataFrame) -> None:
+    with atomic_file(folder / METRICS) as temporary:
+        temporary.write_text(json.dumps(result, indent=2) + "\n")
+    with atomic_file(folder / PREDICTIONS) as temporary:
+        predictions.to_csv(temporary, index=False, float_format="%.6f")

@@ -1,0 +1,121 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.metrics import accuracy_score, f1_score
+
+from casme_tf.config import EvaluateConfig, ExportConfig, TrainConfig
+from casme_tf.errors import UserError
+from casme_tf.evaluation import evaluate, summarize
+from casme_tf.export import export_run
+from casme_tf.labels import CLASSES
+from casme_tf.report import draw_pictures
+from casme_tf.training import train
+
+
+@pytest.fixture
+def config(run, tmp_path) -> EvaluateConfig:
+    return EvaluateConfig(run=run.name, runs=run.parent, out=tmp_path, resamples=200)
+
+
+def test_figures_are_those_of_the_written_predictions(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    predictions = pd.read_csv(run / "predictions.csv")
+    y_true, y_pred = predictions["y_true"], predictions["y_pred"]
+    figures = {name: figure["model"] for name, figure in metrics["figures"].items()}
+    assert figures["accuracy"] == pytest.approx(accuracy_score(y_true, y_pred))
+    assert figures["uf1"] == pytest.approx(f1_score(y_true, y_pred, average="macro"))
+    assert figures["weighted_f1"] == pytest.approx(f1_score(y_true, y_pred, average="weighted"))
+    assert np.sum(metrics["confusion"]) == len(predictions) == metrics["clips"]
+    share = predictions[list(CLASSES)]
+    np.testing.assert_allclose(share.sum(axis=1), 1, atol=1e-4)
+    assert (share.idxmax(axis=1) == y_pred).all()
+
+
+def test_the_test_clips_alone_are_measured_and_the_protocol_is_said(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    predictions = pd.read_csv(run / "predictions.csv")
+    split = pd.read_csv(run / "split.csv")
+    test = split[split["part"] == "test"]
+    keys = set(map(tuple, predictions[["subject", "clip"]].to_numpy()))
+    assert keys == set(map(tuple, test[["subject", "clip"]].to_numpy()))
+    assert metrics["protocol"] == "subject-holdout"
+    assert metrics["leak"] is None
+    assert metrics["epoch_chosen_on"] == "validation subjects"
+    train_classes = json.loads((run / "config.json").read_text())["split"]["train"]["classes"]
+    assert metrics["largest_class"] == max(train_classes, key=train_classes.get)
+
+
+def test_artifacts_of_one_run_score_alike(config, run):
+    exact = evaluate(config)
+    for name in ("saved_model/1", "model_float32.tflite"):
+        again = evaluate(replace(config, run=None, model=run / name))
+        assert again.metrics["figures"] == exact.metrics["figures"]
+        np.testing.assert_allclose(
+            again.predictions[list(CLASSES)], exact.predictions[list(CLASSES)], atol=1e-3
+        )
+
+
+def test_pictures_are_drawn(config, run):
+    done = evaluate(config)
+    paths = draw_pictures(done.metrics, done.predictions, done.frames, done.run, done.folder)
+    assert {path.name for path in paths} == {"confusion.png", "examples.png", "training.png"}
+    for path in paths:
+        pixels = np.asarray(Image.open(path).convert("L"))
+        assert min(pixels.shape) > 200
+        assert pixels.std() > 10
+
+
+def test_a_perfect_answer_beats_the_largest_class_and_a_constant_one_does_not():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "subject": rng.choice([f"sub{i}" for i in range(8)], 80),
+            "clip": [f"EP{i}" for i in range(80)],
+            "y_true": rng.choice(CLASSES, 80, p=[0.4, 0.4, 0.1, 0.1]),
+        }
+    )
+    perfect = summarize(table.assign(y_pred=table["y_true"]), "negative", resamples=300)
+    assert perfect["figures"]["accuracy"]["model"] == 1
+    assert perfect["figures"]["accuracy"]["difference"][0] > 0.4
+    constant = summarize(table.assign(y_pred="negative"), "negative", resamples=300)
+    assert constant["figures"]["accuracy"]["difference"] == (0, 0)
+    assert constant["classes"]["positive"] == {"precision": None, "recall": 0, "f1": 0}
+
+
+def test_the_random_split_of_a_siamese_run_is_marked_as_leaking(data_dir, tmp_path):
+    settings = TrainConfig(
+        arch="siamese",
+        data_dir=data_dir,
+        runs=tmp_path,
+        split="random",
+        weights="none",
+        frame_size=64,
+        network_size=32,
+        epochs=1,
+        batch_size=16,
+    )
+    folder = train(settings)
+    export_run(ExportConfig(run="siamese", runs=tmp_path, calibration=5))
+    done = evaluate(EvaluateConfig(run="siamese", runs=tmp_path, resamples=50))
+    assert done.metrics["protocol"] == "random"
+    assert "subjects are in both" in done.metrics["leak"]
+    assert done.metrics["epoch_chosen_on"] == "the test clips"
+    assert "LEAKS" in done.describe()
+    for name in ("model_float32.tflite", "saved_model/1"):
+        again = evaluate(EvaluateConfig(model=folder / name, out=tmp_path / "again", resamples=50))
+        np.testing.assert_allclose(
+            again.predictions[list(CLASSES)], done.predictions[list(CLASSES)], atol=1e-3
+        )
+
+
+def test_what_cannot_be_measured_is_refused(config, run, tmp_path):
+    with pytest.raises(UserError, match="Received: neither"):
+        evaluate(replace(config, run=None))
+    stranger = tmp_path / "model.keras"
+    stranger.write_bytes((run / "model.keras").read_bytes())
+    with pytest.raises(UserError, match="Name the run with --run"):
+        evaluate(replace(config, run=None, model=stranger))

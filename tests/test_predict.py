@@ -1,0 +1,79 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from casme_tf.cli import main
+from casme_tf.images import read_rgb
+from casme_tf.input_pipeline import resize_frame
+from casme_tf.labels import CLASSES
+from casme_tf.predict import resize
+
+
+@pytest.fixture(scope="module")
+def clip(corpus, prepared) -> dict:
+    """Of one clip, its full frames and its crops."""
+    import pandas as pd
+
+    row = pd.read_csv(prepared / "manifest.csv", dtype=str).iloc[0]
+    raw = corpus / "CASME2-RAW" / row["subject"] / row["clip"]
+    crops = prepared / row["subject"] / f"ROI_{row['clip']}"
+    return {
+        "full": [raw / f"img{row[name]}.jpg" for name in ("onset", "apex")],
+        "crops": [crops / f"{name}_frame.jpg" for name in ("onset", "apex")],
+        "box": [int(row[f"box_{name}"]) for name in ("x", "y", "width", "height")],
+    }
+
+
+def ask(run, frames, *flags) -> list[str]:
+    onset, apex = map(str, frames)
+    which = ["--run", run.name, "--runs", str(run.parent)]
+    return [*which, "--onset", onset, "--apex", apex, *flags]
+
+
+def test_full_frames_and_their_crops_get_the_same_answer(run, clip, capsys):
+    assert main("predict", ask(run, clip["full"], "--json")) == 0
+    full = json.loads(capsys.readouterr().out)
+    assert main("predict", ask(run, clip["crops"], "--json", "--cropped")) == 0
+    crops = json.loads(capsys.readouterr().out)
+    assert list(full["probabilities"]) == list(CLASSES)
+    assert sum(full["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    assert full["label"] == max(full["probabilities"], key=full["probabilities"].get)
+    assert [full["box"][name] for name in ("x", "y", "width", "height")] == clip["box"]
+    assert crops["box"] is None
+    # The crops have been through JPEG once more.
+    for name in CLASSES:
+        assert crops["probabilities"][name] == pytest.approx(full["probabilities"][name], abs=0.1)
+
+
+def test_the_answer_is_printed_for_people(run, clip, capsys):
+    assert main("predict", ask(run, clip["crops"], "--cropped")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] in CLASSES
+    assert [line.split()[0] for line in lines[1:5]] == list(CLASSES)
+
+
+def test_crops_and_litert_need_no_tensorflow(run, clip):
+    code = (
+        "import sys\n"
+        "sys.modules['tensorflow'] = None\n"
+        "from casme_tf.cli import main\n"
+        "sys.exit(main('predict', sys.argv[1:]))"
+    )
+    model = ["--model", str(run / "model_int8.tflite"), "--cropped", "--json"]
+    onset, apex = map(str, clip["crops"])
+    command = [sys.executable, "-c", code, "--onset", onset, "--apex", apex, *model]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["label"] in CLASSES
+
+
+@pytest.mark.parametrize("size", [64, 224, 500])
+def test_resizing_without_tensorflow_is_within_a_grey_level(clip, size):
+    frame = read_rgb(clip["full"][0])
+    ours = resize(frame, size).astype(int)
+    pipeline = np.asarray(resize_frame(tf.constant(frame), size)).astype(int)
+    assert np.abs(ours - pipeline).max() <= 1
+    assert np.abs(ours - pipeline).mean() < 0.1
