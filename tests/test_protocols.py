@@ -55,6 +55,6 @@ def test_too_few_subjects_are_refused():
 
 
 def test_a_class_that_only_one_subject_has_is_refused_by_name():
-    classes = np.where(SUBJECTS == SUBJECTS[0], "surprise", "other")
+    classes = np.where(SUBJECTS[0] == SUBJECTS, "surprise", "other")
     with pytest.raises(UserError, match="no clip of class surprise in the"):
         subject_holdout(SUBJECTS, classes, seed=0)

@@ -1,0 +1,7 @@
+"""`python -m casme_tf <verb>`, the same as the command `casme-tf`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main())

@@ -1,0 +1,79 @@
+"""The command line: `casme-tf <verb>` and `python scripts/<verb>.py`, made from config.py."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tyro
+
+from casme_tf import config as configs
+from casme_tf.errors import UserError
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "synthesize": configs.SynthesizeConfig,
+    "prepare-dataset": configs.PrepareConfig,
+    "train": configs.TrainConfig,
+    "evaluate": configs.EvaluateConfig,
+    "export": configs.ExportConfig,
+    "predict": configs.PredictConfig,
+    "measure-corpus": configs.MeasureCorpusConfig,
+    "measure-jpeg": configs.MeasureJpegConfig,
+    "demo": configs.DemoConfig,
+}
+"""The configuration of each verb; what it does is the function of that name in commands.py."""
+
+
+def main(verb: str | None = None, args: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        verb: One of `VERBS`; None to take it from the arguments.
+        args: Arguments; None for those of the process.
+
+    Returns:
+        0 if it succeeded, 1 for a mistake that the user can put right, 130 if interrupted.
+        A command line that cannot be parsed exits with 2.
+    """
+    settings = (tyro.conf.FlagCreatePairsOff,)
+    if verb is None:
+        config: Any = tyro.extras.subcommand_cli_from_dict(
+            VERBS, prog="casme-tf", description=_description(), args=args, config=settings
+        )
+        verb = next(name for name, kind in VERBS.items() if type(config) is kind)
+    else:
+        config = tyro.cli(VERBS[verb], prog=f"{verb}.py", args=args, config=settings)
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+        _mute_native_log()
+    try:
+        command = importlib.import_module("casme_tf.commands")
+        return getattr(command, verb.replace("-", "_"))(config) or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def _description() -> str:
+    return (
+        "Facial micro-expressions: two frames in, four class probabilities out. "
+        "Set TF_CPP_MIN_LOG_LEVEL to see TensorFlow's native log."
+    )
+
+
+def _mute_native_log() -> None:
+    """Let Python keep the terminal, and native code's file descriptor 2 lead nowhere.
+
+    TensorFlow writes a dozen lines while it is imported, before it reads its own settings.
+    """
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)

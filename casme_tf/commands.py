@@ -1,0 +1,123 @@
+"""What each verb does: call one function, print where the results are."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+from casme_tf import config as configs
+
+
+def synthesize(config: configs.SynthesizeConfig) -> None:
+    """Draw a stand-in corpus."""
+    from casme_tf.synthetic import synthesize
+
+    corpus = synthesize(
+        config.out,
+        subjects=config.subjects,
+        clips=config.clips,
+        frames=config.frames,
+        seed=config.seed,
+        workers=config.workers,
+    )
+    print(f"raw clips     {corpus.raw}")
+    print(f"coding sheet  {corpus.coding}")
+    print(f"truth         {corpus.truth}")
+
+
+def prepare_dataset(config: configs.PrepareConfig) -> int:
+    """Prepare the pairs of a corpus; 1 if some could not be and that is not allowed."""
+    from casme_tf.corrections import SHIPPED_CORRECTIONS
+    from casme_tf.prepare import prepare_dataset
+
+    done = prepare_dataset(
+        config.raw,
+        config.coding,
+        config.out,
+        corrections=config.corrections or SHIPPED_CORRECTIONS,
+        face_model=config.face_model,
+        workers=config.workers,
+    )
+    for note in done.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for subject, clip, reason in done.failures:
+        print(f"not prepared: {subject}/{clip}: {reason}", file=sys.stderr)
+    print(
+        f"{config.out}: {done.prepared} clips prepared, {done.reused} kept, "
+        f"{len(done.failures)} not prepared"
+    )
+    if done.failures and not config.allow_missing:
+        print(
+            f"error: {len(done.failures)} clips could not be prepared; the others are there. "
+            "Pass --allow-missing to go on without them.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def train(config: configs.TrainConfig) -> None:
+    """Train one fold."""
+    from casme_tf.run import CONFIG, RunRecord
+    from casme_tf.training import train
+
+    run = train(config)
+    leak = RunRecord.load(run / CONFIG).split["leak"]
+    if leak:
+        print(f"warning: figures of this split leak: {leak}", file=sys.stderr)
+    print(run)
+
+
+def evaluate(config: configs.EvaluateConfig) -> None:
+    """Measure a run or an artifact."""
+    from casme_tf.evaluation import evaluate
+    from casme_tf.report import draw_pictures
+
+    done = evaluate(config)
+    draw_pictures(done.metrics, done.predictions, done.frames, done.run, done.folder)
+    print(done.describe())
+    print(done.folder)
+
+
+def export(config: configs.ExportConfig) -> None:
+    """Export a run's model."""
+    from casme_tf.export import export_run
+
+    for path in export_run(config):
+        print(path)
+
+
+def predict(config: configs.PredictConfig) -> None:
+    """Answer for a pair of frames."""
+    from casme_tf.predict import predict
+
+    answer = predict(config)
+    if config.json:
+        print(json.dumps(asdict(answer), default=str))
+        return
+    print(f"{answer.label}")
+    for name, probability in answer.probabilities.items():
+        print(f"  {name:<9} {probability:.3f}")
+    print("frames taken as they are" if answer.box is None else f"face at {answer.box}")
+
+
+def measure_corpus(config: configs.MeasureCorpusConfig) -> None:
+    """Print face detection and flow error on a stand-in corpus."""
+    from casme_tf.corpus_check import measure_corpus
+
+    print(measure_corpus(config.corpus, limit=config.limit).to_string())
+
+
+def measure_jpeg(config: configs.MeasureJpegConfig) -> None:
+    """Print the motion that JPEG coding makes."""
+    from casme_tf.jpeg_fidelity import measure_jpeg_fidelity
+
+    print(measure_jpeg_fidelity().to_string(index=False, float_format="%.4f"))
+
+
+def demo(config: configs.DemoConfig) -> None:
+    """Run the whole chain on a small stand-in corpus."""
+    from casme_tf.demo import run_demo
+
+    run_demo(config)

@@ -1,0 +1,119 @@
+"""The whole chain on a small stand-in corpus, each stage by the command that a user would type."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from casme_tf.config import DemoConfig
+from casme_tf.errors import UserError
+from casme_tf.run import run_folder
+
+RUN = "demo"
+_SUBJECTS, _CLIPS, _FRAMES, _SEED = 26, 255, 9, 12
+
+
+def run_demo(config: DemoConfig) -> None:
+    """Draw a corpus, prepare, build, train, evaluate, export and predict.
+
+    Args:
+        config: Where to put things; see `DemoConfig`.
+
+    Raises:
+        UserError: If a stage fails; what it printed says why.
+    """
+    if config.data.exists():
+        shutil.rmtree(config.data)
+    corpus, prepared, built = (config.data / name for name in ("corpus", "prepared", "tfds"))
+    began = time.monotonic()
+    for title, command in _stages(corpus, prepared, built, config.runs):
+        _run(title, command)
+    run = run_folder(config.runs, RUN)
+    onset, apex = _test_pair(prepared, run)
+    _run(
+        "ask about a pair of frames of somebody it has never seen",
+        [
+            *("casme-tf", "predict", "--run", RUN, "--runs", config.runs, "--cropped"),
+            *("--onset", onset, "--apex", apex),
+        ],
+    )
+    _run(
+        "the result, measured again from the exported TFLite file",
+        [
+            *("casme-tf", "evaluate", "--runs", config.runs),
+            *("--model", run / "model_float32.tflite", "--out", config.data / "tflite"),
+        ],
+    )
+    print(f"\nStand-in data throughout, in {time.monotonic() - began:.0f} s. The run: {run}")
+
+
+def _stages(corpus: Path, prepared: Path, built: Path, runs: Path) -> list[tuple[str, list]]:
+    return [
+        (
+            "draw a stand-in for CASME II",
+            [
+                *("casme-tf", "synthesize", "--out", corpus),
+                *("--subjects", _SUBJECTS, "--clips", _CLIPS, "--frames", _FRAMES),
+                *("--seed", _SEED),
+            ],
+        ),
+        (
+            "find the faces with BlazeFace and cut out the pairs",
+            [
+                *("casme-tf", "prepare-dataset", "--raw", corpus / "CASME2-RAW"),
+                *("--coding", corpus / "CASME2-coding-stand-in.xlsx", "--out", prepared),
+                "--allow-missing",
+            ],
+        ),
+        (
+            "package them with TFDS",
+            [
+                *("tfds", "build", "casme2", "--imports", "casme_tf.datasets.casme2"),
+                *("--manual_dir", prepared, "--data_dir", built, "--overwrite"),
+            ],
+        ),
+        (
+            "train ResNet50 from scratch on optical flow",
+            [
+                *("casme-tf", "train", "--arch", "flow", "--run", RUN),
+                *("--data-dir", built, "--runs", runs, "--weights", "none"),
+                *("--network-size", 64, "--batch-size", 16, "--learning-rate", "3e-4"),
+                *("--dropout", 0.1, "--epochs", 25, "--patience", 10),
+                *("--seed", _SEED, "--overwrite"),
+            ],
+        ),
+        (
+            "evaluate on people it has never seen",
+            ["casme-tf", "evaluate", "--run", RUN, "--runs", runs],
+        ),
+        (
+            "export for servers and phones",
+            ["casme-tf", "export", "--run", RUN, "--runs", runs],
+        ),
+    ]
+
+
+def _run(title: str, command: list) -> None:
+    words = [str(word) for word in command]
+    print(f"\n── {title}\n$ {shlex.join(words)}", flush=True)
+    program = str(Path(sys.executable).with_name(words[0]))  # of this environment
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    run = subprocess.run([program, *words[1:]], env=environment, stderr=sys.stderr, check=False)
+    if run.returncode:
+        raise UserError(
+            f"Every stage must succeed. Received: status {run.returncode} from the one above "
+            f"({title}). Its own message says why."
+        )
+
+
+def _test_pair(prepared: Path, run: Path) -> tuple[Path, Path]:
+    clip = pd.read_csv(run / "predictions.csv", dtype=str).iloc[0]
+    folder = prepared / clip["subject"] / f"ROI_{clip['clip']}"
+    return folder / "onset_frame.jpg", folder / "apex_frame.jpg"

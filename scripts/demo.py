@@ -1,0 +1,7 @@
+"""The verb `demo`; see `python scripts/demo.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("demo"))

@@ -1,0 +1,7 @@
+"""The verb `evaluate`; see `python scripts/evaluate.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("evaluate"))

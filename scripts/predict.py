@@ -1,0 +1,7 @@
+"""The verb `predict`; see `python scripts/predict.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("predict"))

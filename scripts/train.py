@@ -1,0 +1,7 @@
+"""The verb `train`; see `python scripts/train.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("train"))
