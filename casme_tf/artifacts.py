@@ -119,7 +119,7 @@ def load_artifact(path: Path) -> Artifact:
         )
     try:
         return loader(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             "A model must be one that this package exported, with inputs onset and apex. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,9 +54,9 @@ class Evaluation:
         rows = {
             name: {
                 "model": f"{figure['model']:.3f}",
-                "95% interval": "[{:.3f}, {:.3f}]".format(*figure["interval"]),
+                "95% interval": _format_interval(figure["interval"], ".3f"),
                 "largest class": f"{figure['largest_class']:.3f}",
-                "gain, 95% interval": "[{:+.3f}, {:+.3f}]".format(*figure["difference"]),
+                "gain, 95% interval": _format_interval(figure["difference"], "+.3f"),
             }
             for name, figure in measured["figures"].items()
         }
@@ -160,9 +161,9 @@ def summarize(
     for name, statistic in metrics.STATISTICS.items():
         figures[name] = {
             "model": float(statistic(ours.sum(0))),
-            "interval": interval(statistic, ours),
+            "interval": [_or_none(x) for x in interval(statistic, ours)],
             "largest_class": float(statistic(baseline.sum(0))),
-            "difference": interval(statistic, ours, baseline),
+            "difference": [_or_none(x) for x in interval(statistic, ours, baseline)],
         }
     total = ours.sum(0)
     by_class = {
@@ -204,6 +205,12 @@ def _locate(config: EvaluateConfig) -> tuple[Path, Path]:
 
 def _epoch_chosen_on(record: RunRecord) -> str:
     return "the test clips" if record.split["protocol"] == "random" else "validation subjects"
+
+
+def _format_interval(interval: Sequence[float | None], form: str) -> str:
+    if None in interval:
+        return "none: one subject"
+    return "[" + ", ".join(format(bound, form) for bound in interval) + "]"
 
 
 def _or_none(value: float) -> float | None:

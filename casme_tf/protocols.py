@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -116,7 +117,11 @@ def _deal(
     folds = StratifiedGroupKFold(min(parts, len(present)), shuffle=True, random_state=seed)
     wanted = np.unique(labels)
     best: tuple[np.ndarray, np.ndarray] | None = None
-    for kept, apart in folds.split(pool, labels[pool], subjects[pool]):
+    with warnings.catch_warnings():
+        # That a class is rarer than there are folds does not matter: one fold is taken.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        shares = list(folds.split(pool, labels[pool], subjects[pool]))
+    for kept, apart in shares:
         candidate = pool[kept], pool[apart]
         if all(np.isin(wanted, labels[part]).all() for part in candidate):
             return candidate

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from casme_tf.cli import main
+from casme_tf.input_pipeline import Pairs, load_pairs
 
 HEADER = ["Subject", "Filename", "", "OnsetFrame", "ApexFrame", "OffsetFrame", "", "Action Units"]
 HEADER += ["Estimated Emotion"]
@@ -160,14 +162,37 @@ def test_a_data_set_of_an_older_version_is_named(data_dir, tmp_path, capsys):
     assert "Received: version 0.9.0" in message
 
 
-@pytest.mark.parametrize("subjects", [1, 2])
-def test_fewer_subjects_than_a_split_needs(subjects, corpus, capsys):
-    from casme_tf.errors import UserError
-    from casme_tf.protocols import subject_holdout
+SUBSETS: dict[str, tuple[Callable[[pd.DataFrame], pd.Series], str]] = {
+    "fewer subjects than the split needs": (
+        lambda clips: clips["subject"].isin(sorted(set(clips["subject"]))[:2]),
+        "at least 3 subjects",
+    ),
+    "a class without samples in a part": (
+        lambda clips: (clips["class"] != "surprise") | (clips["clip"] == only_surprise(clips)),
+        "no clip of class surprise",
+    ),
+}
 
-    people = np.repeat([f"sub{i:02d}" for i in range(subjects)], 4)
-    with pytest.raises(UserError, match="at least 3 subjects"):
-        subject_holdout(people, np.tile(["negative", "other"], 2 * subjects), seed=0)
+
+def only_surprise(clips: pd.DataFrame) -> str:
+    return clips.loc[clips["class"] == "surprise", "clip"].iloc[0]
+
+
+@pytest.mark.parametrize("case", SUBSETS)
+def test_data_that_cannot_be_split_is_refused(case, data_dir, tmp_path, capsys, monkeypatch):
+    chosen, expected = SUBSETS[case]
+    pairs = load_pairs(data_dir, 64)
+    kept = np.flatnonzero(chosen(pairs.clips))
+    fewer = Pairs(
+        {name: frames[kept] for name, frames in pairs.frames.items()},
+        pairs.labels[kept],
+        pairs.clips.iloc[kept].reset_index(drop=True),
+    )
+    monkeypatch.setattr("casme_tf.training.load_pairs", lambda *_: fewer)
+    runs = ["--runs", str(tmp_path / "runs"), "--weights", "none"]
+    assert main("train", ["--arch", "flow", *runs]) == 1
+    assert expected in one_message(capsys, case)
+    assert not (tmp_path / "runs").exists()
 
 
 PREDICT = {

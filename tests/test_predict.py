@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from casme_tf.artifacts import load_artifact
 from casme_tf.cli import main
+from casme_tf.face_crop import Box
 from casme_tf.images import read_rgb
 from casme_tf.input_pipeline import resize_frame
 from casme_tf.labels import CLASSES
@@ -34,24 +36,27 @@ def ask(run, frames, *flags) -> list[str]:
     return [*which, "--onset", onset, "--apex", apex, *flags]
 
 
-def test_full_frames_and_their_crops_get_the_same_answer(run, clip, capsys):
+def test_full_frames_are_cut_with_the_box_of_preparation(run, clip, capsys):
     assert main("predict", ask(run, clip["full"], "--json")) == 0
     full = json.loads(capsys.readouterr().out)
-    assert main("predict", ask(run, clip["crops"], "--json", "--cropped")) == 0
-    crops = json.loads(capsys.readouterr().out)
+    model = load_artifact(run / "model_float32.tflite")
+    box = Box(*clip["box"])
+    pair = {
+        name: resize(box.crop(read_rgb(path)), 64)[None]
+        for name, path in zip(("onset", "apex"), clip["full"], strict=True)
+    }
+    expected = dict(zip(CLASSES, model(pair)[0], strict=True))
     assert list(full["probabilities"]) == list(CLASSES)
     assert sum(full["probabilities"].values()) == pytest.approx(1, abs=1e-4)
     assert full["label"] == max(full["probabilities"], key=full["probabilities"].get)
     assert [full["box"][name] for name in ("x", "y", "width", "height")] == clip["box"]
-    assert crops["box"] is None
-    # The crops have been through JPEG once more.
-    for name in CLASSES:
-        assert crops["probabilities"][name] == pytest.approx(full["probabilities"][name], abs=0.1)
+    assert full["probabilities"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_answer_is_printed_for_people(run, clip, capsys):
     assert main("predict", ask(run, clip["crops"], "--cropped")) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "frames taken as they are"
     assert lines[0] in CLASSES
     assert [line.split()[0] for line in lines[1:5]] == list(CLASSES)
 
@@ -76,4 +81,4 @@ def test_resizing_without_tensorflow_is_within_a_grey_level(clip, size):
     ours = resize(frame, size).astype(int)
     pipeline = np.asarray(resize_frame(tf.constant(frame), size)).astype(int)
     assert np.abs(ours - pipeline).max() <= 1
-    assert np.abs(ours - pipeline).mean() < 0.1
+    assert np.abs(ours - pipeline).mean() < 0.2

@@ -1,0 +1,36 @@
+"""The Siamese architecture through the same chain, with the split that leaks."""
+
+import numpy as np
+
+from casme_tf.config import EvaluateConfig, ExportConfig, TrainConfig
+from casme_tf.evaluation import evaluate
+from casme_tf.export import export_run
+from casme_tf.labels import CLASSES
+from casme_tf.training import train
+
+
+def test_the_random_split_of_a_siamese_run_is_marked_as_leaking(data_dir, tmp_path):
+    settings = TrainConfig(
+        arch="siamese",
+        data_dir=data_dir,
+        runs=tmp_path,
+        split="random",
+        weights="none",
+        frame_size=64,
+        network_size=32,
+        epochs=1,
+        batch_size=16,
+        seed=0,
+    )
+    folder = train(settings)
+    export_run(ExportConfig(run="siamese", runs=tmp_path, calibration=5))
+    done = evaluate(EvaluateConfig(run="siamese", runs=tmp_path, resamples=50))
+    assert done.metrics["protocol"] == "random"
+    assert "subjects are in both" in done.metrics["leak"]
+    assert done.metrics["epoch_chosen_on"] == "the test clips"
+    assert "LEAKS" in done.describe()
+    for name in ("model_float32.tflite", "saved_model/1"):
+        again = evaluate(EvaluateConfig(model=folder / name, out=tmp_path / "again", resamples=50))
+        np.testing.assert_allclose(
+            again.predictions[list(CLASSES)], done.predictions[list(CLASSES)], atol=1e-3
+        )
