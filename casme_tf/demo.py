@@ -14,6 +14,7 @@ import pandas as pd
 
 from casme_tf.config import DemoConfig
 from casme_tf.errors import UserError
+from casme_tf.files import atomic_file
 from casme_tf.run import run_folder
 
 RUN = "demo"
@@ -27,10 +28,9 @@ def run_demo(config: DemoConfig) -> None:
         config: Where to put things; see `DemoConfig`.
 
     Raises:
-        UserError: If a stage fails; what it printed says why.
+        UserError: If the folder holds other things, or a stage fails; what it printed says why.
     """
-    if config.data.exists():
-        shutil.rmtree(config.data)
+    _clear(config.data)
     corpus, prepared, built = (config.data / name for name in ("corpus", "prepared", "tfds"))
     began = time.monotonic()
     for title, command in _stages(corpus, prepared, built, config.runs):
@@ -52,6 +52,19 @@ def run_demo(config: DemoConfig) -> None:
         ],
     )
     print(f"\nStand-in data throughout, in {time.monotonic() - began:.0f} s. The run: {run}")
+
+
+def _clear(folder: Path) -> None:
+    """Empty the folder of an earlier demo; leave any other alone."""
+    marker = folder / "casme_tf_demo.txt"
+    if folder.exists() and any(folder.iterdir()) and not marker.exists():
+        raise UserError(
+            f"The demo's folder must be new, empty or of an earlier demo. Received: {folder}, "
+            "which holds other things. Choose another with --data."
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    with atomic_file(marker) as temporary:
+        temporary.write_text("Made by `casme-tf demo`, which empties this folder when run again.\n")
 
 
 def _stages(corpus: Path, prepared: Path, built: Path, runs: Path) -> list[tuple[str, list]]:

@@ -87,12 +87,15 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     record = RunRecord.load(run / CONFIG)
     artifact = load_artifact(model_path)
     pairs = load_pairs(config.data_dir or record.data_dir, artifact.frame_size)
-    parts = pairs.clips.merge(read_split(run), on=["subject", "clip"], how="left")["part"]
+    split = read_split(run)
+    parts = pairs.clips.merge(split, on=["subject", "clip"], how="left")["part"]
     chosen = np.flatnonzero((parts == config.part).to_numpy())
-    if not chosen.size:
+    wanted = int((split["part"] == config.part).sum())
+    if len(chosen) < wanted:
         raise UserError(
-            f"The data set must hold the {config.part} clips of {run.name}. Received: a data set "
-            "with none of them. Give the one that the run was trained on with --data-dir."
+            f"The data set must hold the {wanted} {config.part} clips of {run.name}. Received: a "
+            f"data set with {len(chosen)} of them. Give the one that the run was trained on with "
+            "--data-dir."
         )
     frames = {name: array[chosen] for name, array in pairs.frames.items()}
     predictions = tabulate(pairs, chosen, artifact(frames))

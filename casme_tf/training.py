@@ -79,9 +79,7 @@ def train(config: TrainConfig) -> Path:
         with atomic_file(work / MODEL) as temporary:
             model.save(temporary)
         state.discard()
-        if final.exists():
-            shutil.rmtree(final)
-        work.rename(final)
+        _publish(work, final)
     return final
 
 
@@ -150,6 +148,16 @@ def _work_folder(final: Path, config: TrainConfig) -> Path:
             "Repeat its command to go on with it, or pass --overwrite to begin anew."
         )
     return work
+
+
+def _publish(work: Path, final: Path) -> None:
+    """Put the new run in place of an earlier one, which is removed last."""
+    replaced = final.with_name(f".{final.name}.replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if final.exists():
+        final.rename(replaced)
+    work.rename(final)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _fit(

@@ -233,3 +233,19 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(run, tmp_path, monkeyp
     assert "No space left on device" in one_message(capsys, "disk full")
     assert (copy / "metrics.json").read_bytes() == before
     assert not [path for path in copy.iterdir() if path.name.startswith(".")]
+
+
+def test_the_demo_leaves_a_folder_of_yours_alone(tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert main("demo", ["--data", str(tmp_path)]) == 1
+    assert "holds other things" in one_message(capsys, "demo in a folder of other things")
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_a_data_set_without_the_runs_clips_is_refused(run, tmp_path, capsys):
+    copy = tmp_path / "runs" / "other"
+    shutil.copytree(run, copy)
+    split = (copy / "split.csv").read_text()
+    (copy / "split.csv").write_text(split + "sub99,EP01_01,test\n")
+    assert main("evaluate", ["--run", "other", "--runs", str(tmp_path / "runs")]) == 1
+    assert "must hold the" in one_message(capsys, "evaluation on another data set")
