@@ -131,7 +131,8 @@ class EvaluateConfig:
     part: Literal["test", "validation", "train"] = "test"
     """Which part of the run's split to measure on."""
     out: Path | None = None
-    """Folder for metrics.json, predictions.csv and pictures. Default: the run's folder."""
+    """Folder for metrics.json, predictions.csv and pictures. Default: the run's folder, or a folder
+    in its `evaluations` if --model or another --part was asked for."""
     resamples: int = 2000
     """Draws of subjects for the 95% intervals."""
 

@@ -113,7 +113,7 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
         "versions": record.versions,
         **summarize(predictions, max(largest, key=largest.get), resamples=config.resamples),
     }
-    out = config.out or run
+    out = config.out or _default_folder(config, model_path, run)
     _write(out, result, predictions)
     return Evaluation(result, predictions, frames, run, out)
 
@@ -204,6 +204,14 @@ def _locate(config: EvaluateConfig) -> tuple[Path, Path]:
         "A model must lie in its run's folder, which knows the clips that did not train it. "
         f"Received: {config.model}. Name the run with --run."
     )
+
+
+def _default_folder(config: EvaluateConfig, model: Path, run: Path) -> Path:
+    """The run's folder holds what its own model scored on test; all else goes beside that."""
+    if config.model is None and config.part == "test":
+        return run
+    name = "saved_model" if model.is_dir() else model.name
+    return run / "evaluations" / f"{name}-{config.part}"
 
 
 def _epoch_chosen_on(record: RunRecord) -> str:

@@ -58,6 +58,14 @@ def test_artifacts_of_one_run_score_alike(config, run):
         assert (again.predictions["clip"] == exact.predictions["clip"]).all()
 
 
+def test_other_evaluations_leave_the_runs_figures_alone(run):
+    before = (run / "metrics.json").read_bytes()
+    done = evaluate(EvaluateConfig(model=run / "model_int8.tflite", part="validation"))
+    assert done.folder == run / "evaluations" / "model_int8.tflite-validation"
+    assert json.loads((done.folder / "metrics.json").read_text())["part"] == "validation"
+    assert (run / "metrics.json").read_bytes() == before
+
+
 def test_pictures_are_drawn(config, run):
     done = evaluate(config)
     paths = draw_pictures(done.metrics, done.predictions, done.frames, done.run, done.folder)
