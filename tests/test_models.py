@@ -6,6 +6,8 @@ import pytest
 from casme_tf.errors import UserError
 from casme_tf.models import ARCHITECTURES, split_model
 
+GREYS = ((0, 120), (130, 255))
+
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
 def model(request) -> keras.Model:
@@ -105,3 +107,23 @@ def test_a_model_of_others_cannot_be_taken_apart():
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="lonely")])
     with pytest.raises(UserError, match="lonely"):
         split_model(other)
+
+
+def test_siamese_batch_statistics_are_those_of_both_frames():
+    """Were the frames normalised apart, training would subtract what inference does not."""
+    keras.utils.set_random_seed(0)
+    network = split_model(ARCHITECTURES["siamese"].build(frame_size=64, network_size=32))[2]
+    layers = [
+        layer
+        for layer in network._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    for layer in layers:
+        layer.momentum = 0.0
+    rng = np.random.default_rng(0)
+    dark, light = (rng.uniform(*grey, (2, 32, 32, 3)).astype("float32") for grey in GREYS)
+    network({"onset": dark, "apex": light}, training=True)
+    means = [layer.moving_mean.numpy() for layer in layers]
+    network({"onset": light, "apex": dark}, training=True)
+    for layer, mean in zip(layers, means, strict=True):
+        np.testing.assert_allclose(layer.moving_mean.numpy(), mean, rtol=1e-2, atol=1e-3)

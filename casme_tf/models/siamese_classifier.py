@@ -62,9 +62,10 @@ def _network(size: int, classes: int, weights: str, dropout: float) -> keras.Mod
         image, embed(resnet50_backbone(size, weights)(image), dropout), name="embedding"
     )
     frames = {name: keras.Input((size, size, 3), name=name) for name in ("onset", "apex")}
-    difference = keras.layers.Subtract(name="difference")(
-        [embedding(frames["onset"]), embedding(frames["apex"])]
-    )
+    # One batch of both frames: batch normalisation must treat onset and apex alike.
+    both = embedding(keras.ops.concatenate([frames["onset"], frames["apex"]], axis=0))
+    onset, apex = keras.ops.split(both, 2, axis=0)
+    difference = keras.layers.Subtract(name="difference")([onset, apex])
     return keras.Model(frames, classify(difference, classes), name="network")
 
 
