@@ -46,7 +46,7 @@ def subject_holdout(subjects: np.ndarray, labels: np.ndarray, *, seed: int) -> S
 
     Args:
         subjects: `(n,)` subject of each clip.
-        labels: `(n,)` int class of each clip.
+        labels: `(n,)` class of each clip, names or numbers.
         seed: Seed of the draw.
 
     Returns:
@@ -75,7 +75,7 @@ def random_split(subjects: np.ndarray, labels: np.ndarray, *, seed: int) -> Spli
 
     Args:
         subjects: `(n,)` subject of each clip.
-        labels: `(n,)` int class of each clip.
+        labels: `(n,)` class of each clip, names or numbers.
         seed: Seed of the draw.
 
     Returns:
@@ -84,7 +84,7 @@ def random_split(subjects: np.ndarray, labels: np.ndarray, *, seed: int) -> Spli
     Raises:
         UserError: If there are too few clips, or a class is missing from a part.
     """
-    labels = np.asarray(labels)
+    subjects, labels = np.asarray(subjects), np.asarray(labels)
     if len(labels) < 4:
         raise UserError(f"A random split needs at least 4 clips. Received: {len(labels)}.")
     train, test = train_test_split(np.arange(len(labels)), test_size=0.25, random_state=seed)
@@ -114,7 +114,14 @@ def _deal(
             "Training, validation and test need at least 3 subjects, each class in each part. "
             f"Received: {len(np.unique(subjects))} subjects. Prepare clips of more subjects."
         )
-    folds = StratifiedGroupKFold(min(parts, len(present)), shuffle=True, random_state=seed)
+    most = int(np.unique(labels[pool], return_counts=True)[1].max())
+    if most < 2:
+        raise UserError(
+            "Some class must have several clips for a split. Received: at most one clip a class. "
+            "Prepare more clips."
+        )
+    count = min(parts, len(present), most)
+    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     wanted = np.unique(labels)
     best: tuple[np.ndarray, np.ndarray] | None = None
     with warnings.catch_warnings():

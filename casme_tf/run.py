@@ -77,7 +77,7 @@ def run_folder(runs: Path, name: str) -> Path:
     Raises:
         UserError: If the name is not a plain folder name.
     """
-    if Path(name).name != name or name.startswith("."):
+    if not name or Path(name).name != name or name.startswith("."):
         raise UserError(f"A run's name must be a plain folder name. Received: {name!r}.")
     return runs / name
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -28,7 +29,7 @@ from casme_tf.input_pipeline import (
 from casme_tf.labels import CLASSES
 from casme_tf.models import ARCHITECTURES, Recipe, split_model
 from casme_tf.protocols import SPLITS, Split
-from casme_tf.run import CONFIG, LABELS, MODEL, SPLIT, RunRecord, run_folder, versions
+from casme_tf.run import CONFIG, LABELS, MODEL, SPLIT, RunRecord, read_split, run_folder, versions
 from casme_tf.training_state import TrainingState
 
 
@@ -67,19 +68,20 @@ def train(config: TrainConfig) -> Path:
         dropout=recipe.dropout,
     )
     work = _work_folder(final, config)
+    _require_same_split(work, pairs, split, config)
     record = RunRecord(asdict(config), list(CLASSES), _describe(split, pairs), versions())
     with explain_write_errors(work):
         work.mkdir(parents=True, exist_ok=True)
         record.save(work / CONFIG)
+        _write_tables(pairs, split, work)
         state = TrainingState(
             work, epochs=recipe.epochs, patience=recipe.patience, seed=config.seed
         )
         _fit(model, pairs, split, config, recipe, state)
-        _write_tables(pairs, split, work)
         with atomic_file(work / MODEL) as temporary:
             model.save(temporary)
-        state.discard()
         _publish(work, final)
+        state.discard(final)
     return final
 
 
@@ -127,8 +129,17 @@ def _resolved(config: TrainConfig) -> tuple[TrainConfig, Recipe]:
         if getattr(recipe, name) < 1:
             flag = name.replace("_", "-")
             raise UserError(f"--{flag} must be at least 1. Received: {getattr(recipe, name)}.")
+    for name, value, low, high in (
+        ("seed", config.seed, 0, 2**31 - 1),
+        ("frame-size", config.frame_size, 64, 512),
+        ("dropout", recipe.dropout, 0, 0.95),
+    ):
+        if not low <= value <= high:
+            raise UserError(f"--{name} must be from {low} to {high}. Received: {value}.")
     size = config.network_size or config.frame_size
-    return replace(config, run=config.run_name, network_size=size, **asdict(recipe)), recipe
+    data_dir = config.data_dir and config.data_dir.expanduser().resolve()
+    config = replace(config, run=config.run_name, data_dir=data_dir, network_size=size)
+    return replace(config, **asdict(recipe)), recipe
 
 
 def _work_folder(final: Path, config: TrainConfig) -> Path:
@@ -136,18 +147,39 @@ def _work_folder(final: Path, config: TrainConfig) -> Path:
     work = final.with_name(f".{final.name}.training")
     if not work.exists():
         return work
-    if config.overwrite or not (work / CONFIG).is_file():
+    if not (work / CONFIG).is_file():
         shutil.rmtree(work)
         return work
     begun = RunRecord.load(work / CONFIG).train
-    now = {name: str(value) for name, value in asdict(config).items()}
+    now = {name: str(value) for name, value in asdict(config).items() if name != "overwrite"}
     differing = [name for name, value in now.items() if str(begun.get(name)) != value]
-    if differing:
+    if differing and not config.overwrite:
         raise UserError(
             f"An interrupted training of {final.name} has other settings ({', '.join(differing)}). "
             "Repeat its command to go on with it, or pass --overwrite to begin anew."
         )
+    if differing:
+        shutil.rmtree(work)
     return work
+
+
+def _require_same_split(work: Path, pairs: Pairs, split: Split, config: TrainConfig) -> None:
+    """Refuse to go on with weights that were fitted on another division of the people."""
+    if not (work / SPLIT).is_file():
+        return
+    begun = read_split(work)
+    now = _split_table(pairs, split).astype(str)
+    if begun.to_numpy().tolist() != now.to_numpy().tolist():
+        if not config.overwrite:
+            raise UserError(
+                "An interrupted training must go on with the clips that it began with. Received: "
+                "a data set that was built anew since. Pass --overwrite to begin anew."
+            )
+        shutil.rmtree(work)
+
+
+def _split_table(pairs: Pairs, split: Split) -> pd.DataFrame:
+    return pairs.clips[["subject", "clip"]].assign(part=split.parts(len(pairs)))
 
 
 def _publish(work: Path, final: Path) -> None:
@@ -236,6 +268,5 @@ def _describe(split: Split, pairs: Pairs) -> dict[str, Any]:
 def _write_tables(pairs: Pairs, split: Split, folder: Path) -> None:
     with atomic_file(folder / LABELS) as temporary:
         temporary.write_text("\n".join(CLASSES) + "\n")
-    table = pairs.clips[["subject", "clip"]].assign(part=split.parts(len(pairs)))
     with atomic_file(folder / SPLIT) as temporary:
-        table.to_csv(temporary, index=False)
+        _split_table(pairs, split).to_csv(temporary, index=False)

@@ -63,11 +63,11 @@ class TrainingState(keras.callbacks.Callback):
         """The weights after that epoch."""
         return self.folder / "best.weights.h5"
 
-    def discard(self) -> None:
-        """Remove all but the history."""
-        self.best_weights.unlink(missing_ok=True)
-        if self._last is not None:
-            self._last.unlink(missing_ok=True)
+    @staticmethod
+    def discard(folder: Path) -> None:
+        """Remove all but the history from the folder of a finished training."""
+        for path in folder.glob("*.weights.h5"):
+            path.unlink()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Put the model where the last whole epoch left it."""

@@ -58,3 +58,11 @@ def test_a_class_that_only_one_subject_has_is_refused_by_name():
     classes = np.where(SUBJECTS[0] == SUBJECTS, "surprise", "other")
     with pytest.raises(UserError, match="no clip of class surprise in the"):
         subject_holdout(SUBJECTS, classes, seed=0)
+
+
+def test_a_handful_of_clips_is_refused_in_one_line():
+    people = np.array(["sub01", "sub02", "sub03", "sub04"])
+    with pytest.raises(UserError, match="Received: at most one clip a class"):
+        subject_holdout(people, np.array(["a", "b", "c", "d"]), seed=0)
+    with pytest.raises(UserError):
+        subject_holdout(np.repeat(people, 2), np.tile(["a", "b", "c", "d"], 2), seed=0)

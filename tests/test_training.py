@@ -110,6 +110,9 @@ def test_other_settings_do_not_go_on_with_an_interrupted_training(run, quick):
     [
         ({"epochs": 0}, "--epochs must be at least 1. Received: 0"),
         ({"batch_size": -1}, "--batch-size must be at least 1"),
+        ({"seed": -1}, "--seed must be from 0 to"),
+        ({"frame_size": 0}, "--frame-size must be from 64 to 512. Received: 0"),
+        ({"dropout": 1.5}, "--dropout must be from 0 to"),
         ({"run": "../elsewhere"}, "plain folder name"),
         ({"weights": "nowhere.h5"}, "nowhere.h5, which does not exist"),
         ({"network_size": 16}, "at least 32 px"),
