@@ -100,6 +100,8 @@ def predict(config: configs.PredictConfig) -> None:
     for name, probability in answer.probabilities.items():
         print(f"  {name:<9} {probability:.3f}")
     print("frames taken as they are" if answer.box is None else f"face at {answer.box}")
+    if answer.faces is not None and answer.faces > 1:
+        print(f"note: {answer.faces} faces; the largest was taken", file=sys.stderr)
 
 
 def measure_corpus(config: configs.MeasureCorpusConfig) -> None:

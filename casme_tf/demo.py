@@ -15,7 +15,7 @@ import pandas as pd
 from casme_tf.config import DemoConfig
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_file
-from casme_tf.run import run_folder
+from casme_tf.run import CONFIG, RunRecord, run_folder
 
 RUN = "demo"
 _SUBJECTS, _CLIPS, _FRAMES, _SEED = 26, 255, 9, 12
@@ -30,6 +30,7 @@ def run_demo(config: DemoConfig) -> None:
     Raises:
         UserError: If the folder holds other things, or a stage fails; what it printed says why.
     """
+    _require_own_run(config)
     _clear(config.data)
     corpus, prepared, built = (config.data / name for name in ("corpus", "prepared", "tfds"))
     began = time.monotonic()
@@ -57,7 +58,8 @@ def run_demo(config: DemoConfig) -> None:
 def _clear(folder: Path) -> None:
     """Empty the folder of an earlier demo; leave any other alone."""
     marker = folder / "casme_tf_demo.txt"
-    if folder.exists() and any(folder.iterdir()) and not marker.exists():
+    ours = not folder.exists() or marker.exists()
+    if not ours and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(
             f"The demo's folder must be new, empty or of an earlier demo. Received: {folder}, "
             "which holds other things. Choose another with --data."
@@ -65,6 +67,18 @@ def _clear(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with atomic_file(marker) as temporary:
         temporary.write_text("Made by `casme-tf demo`, which empties this folder when run again.\n")
+
+
+def _require_own_run(config: DemoConfig) -> None:
+    """Refuse to replace a run of that name that no demo made."""
+    record = run_folder(config.runs, RUN) / CONFIG
+    if not record.exists():
+        return
+    if RunRecord.load(record).data_dir != (config.data / "tfds").resolve():
+        raise UserError(
+            f"The demo makes the run {record.parent}. Received: a run of that name on other data. "
+            "Rename it, or choose another folder of runs with --runs."
+        )
 
 
 def _stages(corpus: Path, prepared: Path, built: Path, runs: Path) -> list[tuple[str, list]]:

@@ -91,6 +91,11 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     parts = pairs.clips.merge(split, on=["subject", "clip"], how="left")["part"]
     chosen = np.flatnonzero((parts == config.part).to_numpy())
     wanted = int((split["part"] == config.part).sum())
+    if not wanted:
+        raise UserError(
+            f"The split of {run.name} ({record.split['protocol']}) must have the part asked for. "
+            f"Received: --part {config.part}, which has no clips. Choose another."
+        )
     if len(chosen) < wanted:
         raise UserError(
             f"The data set must hold the {wanted} {config.part} clips of {run.name}. Received: a "

@@ -30,12 +30,14 @@ class Prediction:
         label: The most probable class.
         probabilities: Probability by class.
         box: Where the face was taken from in both frames; None if they were taken as they are.
+        faces: Number of faces in the onset frame, of which the largest was taken; None as above.
         model: The file that answered.
     """
 
     label: str
     probabilities: dict[str, float]
     box: Box | None
+    faces: int | None
     model: Path
 
 
@@ -62,13 +64,14 @@ def predict(config: PredictConfig) -> Prediction:
             + ", ".join(f"{name} of {w}×{h} px" for name, (h, w) in shapes.items())
             + "."
         )
-    box = None
+    box = faces = None
     if not config.cropped:
         # The detector brings TensorFlow along, which crops and LiteRT do without.
         from casme_tf.face_crop import FaceDetector, crop_box
 
         with FaceDetector(config.face_model) as detector:
-            box = crop_box(detector.detect(frames["onset"]), shapes["onset"])
+            face = detector.detect(frames["onset"])
+        box, faces = crop_box(face, shapes["onset"]), face.count
         frames = {name: box.crop(frame) for name, frame in frames.items()}
     pair = {name: resize(frame, artifact.frame_size)[None] for name, frame in frames.items()}
     probabilities = artifact(pair)[0]
@@ -76,6 +79,7 @@ def predict(config: PredictConfig) -> Prediction:
         label=CLASSES[int(probabilities.argmax())],
         probabilities={name: float(p) for name, p in zip(CLASSES, probabilities, strict=True)},
         box=box,
+        faces=faces,
         model=model,
     )
 
