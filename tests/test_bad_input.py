@@ -237,7 +237,8 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(run, tmp_path, monkeyp
 
 def test_the_demo_leaves_a_folder_of_yours_alone(tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("years of work")
-    assert main("demo", ["--data", str(tmp_path)]) == 1
+    runs = str(tmp_path / "runs")
+    assert main("demo", ["--data", str(tmp_path), "--runs", runs]) == 1
     assert "holds other things" in one_message(capsys, "demo in a folder of other things")
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 

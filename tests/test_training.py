@@ -99,10 +99,25 @@ def test_an_existing_run_is_refused_and_can_be_replaced(run, quick):
 def test_other_settings_do_not_go_on_with_an_interrupted_training(run, quick):
     work = quick.runs / ".quick.training"
     work.mkdir()
-    (work / "config.json").write_text((run / "config.json").read_text())
-    with pytest.raises(UserError, match=r"other settings \(.*epochs.*--overwrite"):
+    record = json.loads((run / "config.json").read_text())
+    record["train"] |= {"run": "quick", "runs": str(quick.runs)}
+    (work / "config.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"other settings \(epochs\).*--overwrite"):
         train(replace(quick, epochs=5))
     assert (work / "config.json").exists()
+
+
+def test_a_training_does_not_go_on_with_other_people(run, quick):
+    """Else weights fitted on somebody could be tested on the same person."""
+    work = quick.runs / ".quick.training"
+    work.mkdir()
+    record = json.loads((run / "config.json").read_text())
+    record["train"] |= {"run": "quick", "runs": str(quick.runs)}
+    (work / "config.json").write_text(json.dumps(record))
+    split = (run / "split.csv").read_text()
+    (work / "split.csv").write_text(split.replace(",test", ",train"))
+    with pytest.raises(UserError, match="built anew since"):
+        train(quick)
 
 
 @pytest.mark.parametrize(
