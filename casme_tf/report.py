@@ -41,21 +41,23 @@ def draw_pictures(
         The files written.
     """
     written = [folder / "confusion.png", folder / "examples.png"]
-    draw_confusion(np.asarray(metrics["confusion"]), CLASSES, written[0])
+    mark = " (LEAKS SUBJECTS)" if metrics["leak"] else ""
+    draw_confusion(np.asarray(metrics["confusion"]), CLASSES, written[0], mark)
     draw_examples(frames, predictions, written[1])
     if (run / HISTORY).is_file():
         written.append(folder / "training.png")
-        draw_history(pd.read_csv(run / HISTORY), written[-1])
+        draw_history(pd.read_csv(run / HISTORY), written[-1], metrics["epoch_chosen_on"], mark)
     return written
 
 
-def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: Path) -> None:
+def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: Path, mark: str = "") -> None:
     """Draw a confusion matrix: counts, shaded by the share of the true class.
 
     Args:
         matrix: `(C, C)` int; row: true class.
         classes: Names of the classes.
         path: PNG file to write.
+        mark: Appended to the title.
     """
     figure = Figure(figsize=(4.6, 4.2), layout="constrained")
     axes = figure.add_subplot()
@@ -68,28 +70,32 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str], path: Path) -> No
     axes.set_yticks(range(len(classes)), classes)
     axes.set_xlabel("answered")
     axes.set_ylabel("true")
-    axes.set_title(f"{int(np.trace(matrix))} of {int(matrix.sum())} right", fontsize=10)
+    axes.set_title(f"{int(np.trace(matrix))} of {int(matrix.sum())} right{mark}", fontsize=10)
     _save(figure, path)
 
 
-def draw_history(history: pd.DataFrame, path: Path) -> None:
+def draw_history(
+    history: pd.DataFrame, path: Path, chosen_on: str = "validation subjects", mark: str = ""
+) -> None:
     """Draw loss and accuracy by epoch, and the epoch that was kept.
 
     Args:
         history: Columns epoch, loss, val_loss, accuracy, val_accuracy.
         path: PNG file to write.
+        chosen_on: Whose loss chose the epoch, for the legend.
+        mark: Appended to the titles.
     """
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     kept = int(history["epoch"].iloc[history["val_loss"].argmin()])
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for column, label, colour in (
             (name, "training", _ACCENT[0]),
-            (f"val_{name}", "validation subjects", _ACCENT[1]),
+            (f"val_{name}", chosen_on, _ACCENT[1]),
         ):
             axes.plot(history["epoch"] + 1, history[column], label=label, color=colour)
         axes.axvline(kept + 1, color=_INK, linewidth=0.8, linestyle=":", label="kept")
         axes.set_xlabel("epoch")
-        axes.set_title(name, fontsize=10)
+        axes.set_title(name + mark, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
     _save(figure, path)
