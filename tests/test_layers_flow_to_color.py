@@ -66,10 +66,38 @@ def test_each_image_is_scaled_by_itself_or_all_alike():
     assert fixed[1].max() < 0.3 * fixed[0].max()
 
 
+@pytest.mark.parametrize("max_magnitude", [None, 2.0])
+def test_without_cuts_it_is_the_same_coding_and_follows_the_flow(max_magnitude):
+    flow = np.stack([opencv_flow(*random_pair(112, 96, seed)) for seed in range(2)])
+    whole = FlowToColor(max_magnitude)(flow).numpy()
+    layer = FlowToColor(max_magnitude, whole_numbers=False)
+    smooth = layer(flow).numpy()
+    # A cut takes up to a step of value and of hue, and a step of hue is 255 / 30 grey levels.
+    assert np.abs(smooth - whole).max() <= 1 + 255 / 30 + 1
+    assert (smooth.max(axis=-1) >= whole.max(axis=-1)).all()
+    nudged = layer(flow + np.float32(1e-6)).numpy()
+    assert np.abs(nudged - smooth).max() < 0.2
+    assert np.abs(FlowToColor(max_magnitude)(flow + np.float32(1e-6)).numpy() - whole).max() >= 1
+
+
+def test_without_cuts_whole_hues_and_values_are_opencvs():
+    hue, value = np.meshgrid(np.arange(1, 180), np.arange(1, 256))
+    angle = np.deg2rad(hue * 2)
+    flow = np.stack([value * np.cos(angle), value * np.sin(angle)], axis=-1).astype(np.float32)
+    colors = FlowToColor(max_magnitude=255.0, whole_numbers=False)(flow[None]).numpy()[0]
+    hsv = np.stack([hue * 2, np.ones_like(hue), value], axis=-1).astype(np.float32)
+    expected = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)  # on floats, which it does not cut
+    # The arc tangent is OpenCV's polynomial, a hundredth of a degree off the true one.
+    np.testing.assert_allclose(colors, expected, atol=0.1)
+
+
 def test_config_round_trip():
-    again = keras.layers.deserialize(keras.layers.serialize(FlowToColor(max_magnitude=3.0)))
+    again = keras.layers.deserialize(keras.layers.serialize(FlowToColor(3.0, False)))
     assert again.max_magnitude == 3.0
-    assert FlowToColor.from_config(FlowToColor().get_config()).max_magnitude is None
+    assert again.whole_numbers is False
+    config = FlowToColor().get_config()
+    assert FlowToColor.from_config(config).max_magnitude is None
+    assert FlowToColor.from_config(config).whole_numbers is True
 
 
 def test_wrong_input_is_named():

@@ -22,20 +22,23 @@ ARC_TANGENT = np.rad2deg(
 class FlowToColor(Float32Layer):
     """Codes optical flow as colour: direction is the hue, speed is the brightness.
 
-    Hue is `angle · 180 / π / 2` cut to a whole number, saturation 255, value the magnitude scaled
-    to 0…255 and cut to a whole number; then HSV becomes RGB. All of it as OpenCV does on 8 bits.
+    Hue is `angle · 180 / π / 2`, saturation 255, value the magnitude scaled to 0…255; then HSV
+    becomes RGB. With `whole_numbers` hue, value and colours are cut to whole numbers on the way,
+    all of it as OpenCV does on 8 bits.
 
     Args:
         max_magnitude: The magnitude in px that is drawn at full brightness; larger ones are drawn
             alike. `None` (default) scales each image by its own smallest and largest magnitude,
             as `cv2.normalize(…, cv2.NORM_MINMAX)` does: that erases how strong the motion was.
+        whole_numbers: Cut to 8 bits (default). If false, a colour changes as little as the flow
+            does, where a cut turns a difference in the last bit into a whole step of hue.
         **kwargs: `name` and the other arguments of `keras.layers.Layer`.
 
     Input shape:
         `(B, H, W, 2)` float32, px, dx right, dy down.
 
     Output shape:
-        `(B, H, W, 3)` float32, RGB, whole numbers, 0…255. An image of constant magnitude is black
+        `(B, H, W, 3)` float32, RGB, 0…255. An image of constant magnitude is black
         unless `max_magnitude` is given.
 
     Raises:
@@ -51,7 +54,9 @@ class FlowToColor(Float32Layer):
         OpenCV 5.0: `cartToPolar`, `normalize`, `cvtColor` with `COLOR_HSV2RGB`.
     """
 
-    def __init__(self, max_magnitude: float | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, max_magnitude: float | None = None, whole_numbers: bool = True, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if max_magnitude is not None and not 0 < max_magnitude < float("inf"):
             raise ValueError(
@@ -59,10 +64,15 @@ class FlowToColor(Float32Layer):
                 f"Received: {max_magnitude}."
             )
         self.max_magnitude = max_magnitude
+        self.whole_numbers = bool(whole_numbers)
 
     def get_config(self) -> dict[str, Any]:
         """Give the arguments that rebuild this layer."""
-        return {**super().get_config(), "max_magnitude": self.max_magnitude}
+        return {
+            **super().get_config(),
+            "max_magnitude": self.max_magnitude,
+            "whole_numbers": self.whole_numbers,
+        }
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Give the shape of the colour images for flows of `input_shape`."""
@@ -81,8 +91,11 @@ class FlowToColor(Float32Layer):
                 f"FlowToColor takes float32 flow. Received: dtype {tf.as_dtype(flow.dtype).name}."
             )
         dx, dy = flow[..., 0], flow[..., 1]  # (B, H, W)
-        hue = tf.floor(_angle(dx, dy) * np.float32(0.5))
-        value = tf.floor(self._brightness(tf.sqrt(dx * dx + dy * dy)))
+        hue = _angle(dx, dy) * np.float32(0.5)
+        value = self._brightness(tf.sqrt(dx * dx + dy * dy))
+        if not self.whole_numbers:
+            return value[..., None] * _mix(hue)
+        hue, value = tf.floor(hue), tf.floor(value)
         mixture = tf.gather(_pure_colors(), tf.cast(hue, tf.int32))  # (B, H, W, 3), 0…1
         # In this order, because cutting makes the last bit of a product visible.
         return tf.floor((value * np.float32(1 / 255))[..., None] * mixture * np.float32(255))
@@ -108,6 +121,14 @@ def _angle(dx: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
     angle = tf.where(across < down, 90 - angle, angle)
     angle = tf.where(dx < 0, 180 - angle, angle)
     return tf.where(dy < 0, 360 - angle, angle)
+
+
+def _mix(hue: tf.Tensor) -> tf.Tensor:
+    """Shares of red, green and blue, `(…, 3)`, of any fully saturated hue from 0 to `HUES`."""
+    position = hue[..., None] * np.float32(6 / HUES)  # (…, 1), 0…6
+    distance = tf.abs(position - np.array([3, 2, 4], np.float32))  # (…, 3)
+    shares = tf.clip_by_value(distance * np.array([1, -1, -1], np.float32), -2, 2)
+    return tf.clip_by_value(shares + np.array([-1, 2, 2], np.float32), 0, 1)
 
 
 def _pure_colors() -> np.ndarray:

@@ -20,6 +20,10 @@ def flow_classifier(
 ) -> keras.Model:
     """Build the classifier of the optical flow from onset to apex.
 
+    Flow is drawn as in the original system, by hue and brightness, but without cutting either to
+    whole numbers: a cut turns the last bit of a flow, in which runtimes differ, into a step of
+    hue, and the network into several thousandths of a probability.
+
     Args:
         frame_size: Side of the frames, px; flow is computed at this size.
         network_size: Side of the flow image that ResNet50 sees, px.
@@ -44,7 +48,7 @@ def flow_classifier(
     """
     inputs = pair_inputs(frame_size)
     motion = _motion(frame_size, network_size)
-    encoding = FlowToColor(name="encoding")
+    encoding = FlowToColor(whole_numbers=False, name="encoding")
     image = keras.Input((network_size, network_size, 3), name="flow_image")
     features = resnet50_backbone(network_size, weights)(image)
     network = keras.Model(image, classify(embed(features, dropout), classes), name="network")
