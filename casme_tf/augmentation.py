@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import tensorflow as tf
+
+Flow = TypeVar("Flow", np.ndarray, tf.Tensor)
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,12 @@ def augment_flow(flow: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -
     """Change a flow field as it would have changed had the frames been changed.
 
     The field is moved, and its vectors are turned, scaled and mirrored along: mirroring the face
-    negates dx.
+    negates dx. The magnitude of optical strain, px per px, is the same at any angle and scale, and
+    is only moved.
 
     Args:
-        flow: `(B, n, n, 2)` float32, dx right, dy down.
+        flow: `(B, n, n, 2)` float32, dx right, dy down; or `(B, n, n, 3)` with the magnitude of
+            the strain. Of square frames.
         augmentation: The ranges; brightness does not touch flow.
         seed: `(2,)` int32.
 
@@ -83,7 +89,35 @@ def augment_flow(flow: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -
         The same shape.
     """
     maps = augmentation.draw(tf.shape(flow)[0], seed)
-    return tf.einsum("bij,bhwj->bhwi", maps[:, :, :2], move(flow, maps))
+    moved = move(flow, maps)
+    vectors = tf.einsum("bij,bhwj->bhwi", maps[:, :, :2], moved[..., :2])
+    return tf.concat([vectors, moved[..., 2:]], axis=-1)
+
+
+def mirror(flow: Flow) -> Flow:
+    """Mirror a flow field left and right, as if both frames had been mirrored.
+
+    Args:
+        flow: `(…, H, W, 2)` float32 array or tensor, dx right, dy down; or `(…, H, W, 3)` with
+            the magnitude of the strain, which has no direction.
+
+    Returns:
+        The same kind and shape: left and right swapped, dx negated.
+
+    Raises:
+        ValueError: If `flow` has neither two nor three channels.
+
+    Example:
+        >>> mirror(np.array([[[1, 2], [3, 4]]], "float32"))
+        array([[[-3.,  4.],
+                [-1.,  2.]]], dtype=float32)
+    """
+    if len(flow.shape) < 3 or flow.shape[-1] not in (2, 3):
+        raise ValueError(
+            "flow must have the shape (…, H, W, 2), or (…, H, W, 3) with strain. "
+            f"Received: shape {tuple(flow.shape)}."
+        )
+    return flow[..., ::-1, :] * np.array([-1, 1, 1][: flow.shape[-1]], np.float32)
 
 
 def move(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:

@@ -1,7 +1,8 @@
-"""Motion as Keras layers without weights: grey frames, optical flow, and its colour coding."""
+"""Motion as Keras layers without weights: grey frames, optical flow, and its encodings."""
 
 from casme_tf.layers.farneback_flow import FarnebackFlow
 from casme_tf.layers.flow_to_color import FlowToColor
 from casme_tf.layers.rgb_to_gray import RGBToGray
+from casme_tf.layers.uv_strain import UVStrain
 
-__all__ = ["FarnebackFlow", "FlowToColor", "RGBToGray"]
+__all__ = ["FarnebackFlow", "FlowToColor", "RGBToGray", "UVStrain"]

@@ -1,0 +1,162 @@
+"""Optical flow to a small image of dx, dy and optical strain, in fixed units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from casme_tf.layers.float32_layer import Float32Layer
+from casme_tf.layers.head_motion import median, similarity_motion
+
+HEAD_MOTIONS = ("median", "similarity", None)
+
+
+@keras.saving.register_keras_serializable(package="casme_tf")
+class UVStrain(Float32Layer):
+    """Averages optical flow down, takes the head's motion out, and adds the optical strain.
+
+    In this order: the flow is averaged over the areas of `size` × `size` cells; the head's motion,
+    estimated from the cells, is subtracted; the strain is that of the field then left, by central
+    differences between cells. Its magnitude is `sqrt(ε_xx² + ε_yy² + ε_xy² + ε_yx²)` with
+    `ε = (∇f + ∇fᵀ) / 2`. A magnitude turns noise into a positive value that no later averaging
+    takes away, so averaging comes first. Nothing is scaled by the image itself: sign and strength
+    of the motion are kept.
+
+    Args:
+        size: Side of the output, cells, at least 2. Default 28.
+        head_motion: What to subtract: `"median"` (default) the median of dx and that of dy over
+            the cells; `"similarity"` a robust fit of translation, rotation and change of scale;
+            `None` nothing.
+        **kwargs: `name` and the other arguments of `keras.layers.Layer`.
+
+    Input shape:
+        `(B, H, W, 2)` float32, px, dx right, dy down; H and W known, each at least `size`.
+
+    Output shape:
+        `(B, size, size, 3)` float32: dx and dy in px of the input, and the strain's magnitude in
+        px per px of the input, whatever `size` is.
+
+    Raises:
+        ValueError: If an argument is out of range, or the input is not such a flow.
+
+    Example:
+        >>> x = np.arange(64, dtype="float32")
+        >>> flow = np.zeros((1, 64, 64, 2), "float32")
+        >>> flow[..., 0] = 2 + 0.25 * x  # to the right, and stretched by a quarter
+        >>> dx, dy, strain = np.moveaxis(UVStrain(size=4)(flow).numpy(), -1, 0)
+        >>> dx[0, 0], strain[0, 0]
+        (array([-6., -2.,  2.,  6.], dtype=float32), array([0.25, 0.25, 0.25, 0.25], dtype=float32))
+
+    Reference:
+        M. Shreve et al., "Macro- and micro-expression spotting in long videos using
+        spatio-temporal strain", FG 2011; S.-T. Liong et al., "Shallow Triple Stream
+        Three-dimensional CNN (STSTNet) for Micro-expression Recognition", FG 2019.
+    """
+
+    def __init__(self, size: int = 28, head_motion: str | None = "median", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(size, int) or size < 2:
+            raise ValueError(f"size must be a whole number, at least 2. Received: {size}.")
+        if head_motion not in HEAD_MOTIONS:
+            raise ValueError(
+                f"head_motion must be 'median', 'similarity' or None. Received: {head_motion!r}."
+            )
+        self.size = size
+        self.head_motion = head_motion
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the arguments that rebuild this layer."""
+        return {**super().get_config(), "size": self.size, "head_motion": self.head_motion}
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Give the shape of the output for flows of `input_shape`."""
+        if len(input_shape) != 4 or input_shape[-1] != 2:
+            raise ValueError(
+                "UVStrain takes optical flow of shape (B, H, W, 2). "
+                f"Received: shape {tuple(input_shape)}."
+            )
+        if any(side is None or side < self.size for side in input_shape[1:3]):
+            raise ValueError(
+                "UVStrain needs to know the height and the width of the flow, each at least its "
+                f"size of {self.size} px. Received: shape {tuple(input_shape)}."
+            )
+        return (input_shape[0], self.size, self.size, 3)
+
+    def call(self, flow: Any) -> tf.Tensor:
+        """Turn `(B, H, W, 2)` flow in px into `(B, size, size, 3)` dx, dy and strain."""
+        self.compute_output_shape(flow.shape)
+        if flow.dtype != tf.float32:
+            raise ValueError(
+                f"UVStrain takes float32 flow. Received: dtype {tf.as_dtype(flow.dtype).name}."
+            )
+        _, height, width, _ = flow.shape
+        down, across = _area_matrix(height, self.size), _area_matrix(width, self.size)
+        # Where the centres of the averaged pixels lie: with sides that `size` does not divide,
+        # not quite evenly spaced.
+        y, x = down @ np.arange(height), across @ np.arange(width)  # px
+        field = tf.transpose(flow, [0, 3, 1, 2])  # (B, 2, H, W)
+        field = _columns(_rows(field, across), down)  # (B, 2, size, size)
+        field -= self._head_motion(field, x, y)
+        strain = _strain(field, x, y)  # (B, 1, size, size)
+        return tf.transpose(tf.concat([field, strain], axis=1), [0, 2, 3, 1])
+
+    def _head_motion(self, field: tf.Tensor, x: np.ndarray, y: np.ndarray) -> tf.Tensor | float:
+        """Estimate the head's motion: `(B, 2, size, size)` or what can be subtracted from it."""
+        if self.head_motion is None:
+            return 0.0
+        vectors = tf.reshape(field, [-1, 2, self.size**2])
+        if self.head_motion == "median":
+            return median(vectors)[..., None]
+        # From the middle, where float32 is finest.
+        positions = np.stack(np.meshgrid(x - x.mean(), y - y.mean())).astype(np.float32)
+        motion = similarity_motion(vectors, positions.reshape(2, -1))
+        return tf.reshape(motion, [-1, 2, self.size, self.size])
+
+
+def _strain(field: tf.Tensor, x: np.ndarray, y: np.ndarray) -> tf.Tensor:
+    """Magnitude of the strain `(B, 1, size, size)` of a field in px at places in px."""
+    along_x, along_y = _rows(field, _gradient_matrix(x)), _columns(field, _gradient_matrix(y))
+    stretch = tf.square(along_x[:, :1]) + tf.square(along_y[:, 1:])
+    shear = along_y[:, :1] + along_x[:, 1:]  # 2 ε_xy
+    return tf.sqrt(stretch + 0.5 * tf.square(shear))
+
+
+def _rows(planes: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
+    """Apply a matrix to every row of `(B, C, h, w)` planes."""
+    return planes @ matrix.T.astype(np.float32)
+
+
+def _columns(planes: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
+    """Apply a matrix to every column of `(B, C, h, w)` planes."""
+    return tf.transpose(_rows(tf.transpose(planes, [0, 1, 3, 2]), matrix), [0, 1, 3, 2])
+
+
+def _gradient_matrix(places: np.ndarray) -> np.ndarray:
+    """Differentiate along one axis: central differences, one-sided at the ends.
+
+    Args:
+        places: `(n,)` where the values lie, px, rising, not necessarily evenly spaced.
+
+    Returns:
+        `(n, n)` float64, to be multiplied from the left.
+    """
+    return np.asarray(np.gradient(np.eye(len(places)), places, axis=0))
+
+
+def _area_matrix(size: int, new_size: int) -> np.ndarray:
+    """Average one axis over cells of equal length, counting pixels by their share in a cell.
+
+    Args:
+        size: Length of the axis, px.
+        new_size: Number of cells.
+
+    Returns:
+        `(new_size, size)` float64, to be multiplied from the left.
+    """
+    edges = np.arange(new_size + 1)[:, None] * (size / new_size)
+    pixels = np.arange(size)
+    overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
+    return overlap.clip(0) / (size / new_size)
