@@ -192,9 +192,9 @@ class FaceDetector:
         return self._detectors[model.range]
 
     def _detections(self, model: FaceModel, frame: np.ndarray) -> list[Any]:
-        import mediapipe
-
         detector = self._detectors.get(model.range) or self._open(model)
+        import mediapipe  # after opening, which imports it without its log
+
         image = mediapipe.Image(
             image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame)
         )

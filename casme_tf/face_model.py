@@ -12,9 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
 
 from casme_tf.errors import UserError
+from casme_tf.tflite_metadata import (
+    METADATA,
+    METADATA_IDENTIFIER,
+    MODEL_IDENTIFIER,
+    attach_metadata,
+    image_content,
+    metadata_schema,
+    normalization,
+    pack,
+)
 
 Range = Literal["short", "full"]
 
@@ -25,10 +35,6 @@ _FILES: dict[Range, str] = {
 }
 # MediaPipe knows the anchors of these two input sizes alone; others decode to nonsense.
 _RANGE_OF_SIZE: dict[int, Range] = {128: "short", 192: "full"}
-
-_METADATA = "TFLITE_METADATA"
-_METADATA_IDENTIFIER = b"M001"
-_MODEL_IDENTIFIER = b"TFL3"
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             # Whatever is given by mistake may be far too large to be read as a whole.
             head = file.read(8)
-            if head[4:] != _MODEL_IDENTIFIER:
+            if head[4:] != MODEL_IDENTIFIER:
                 raise _not_blazeface(path, "a file of another format")
             return head + file.read()
     except OSError as error:
@@ -136,10 +142,10 @@ def _read(path: Path) -> bytes:
 
 def _describe(path: Path, content: bytes) -> FaceModel:
     with native_log_muted():
-        from mediapipe.tasks.metadata import schema_py_generated as schema
+        import mediapipe  # noqa: F401  (what runs the model next; its first import writes)
 
     try:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+        model = schema.ModelT.InitFromPackedBuf(content, 0)
         graph = model.subgraphs[0]
         inputs, outputs = (
             [tuple(int(size) for size in graph.tensors[index].shape) for index in indices]
@@ -151,52 +157,20 @@ def _describe(path: Path, content: bytes) -> FaceModel:
     if len(inputs) != 1 or inputs[0] not in sizes or [shape[-1] for shape in outputs] != [16, 1]:
         raise _not_blazeface(path, f"a model with inputs {inputs} and outputs {outputs}")
     face_range = _RANGE_OF_SIZE[sizes[inputs[0]]]
-    if any(_text(entry.name) == _METADATA for entry in model.metadata or ()):
+    if any(entry.name == METADATA.encode() for entry in model.metadata or ()):
         return FaceModel(face_range, content)
-
-    buffer = schema.BufferT()
-    buffer.data = _image_metadata()
-    model.buffers.append(buffer)
-    entry = schema.MetadataT()
-    entry.name = _METADATA
-    entry.buffer = len(model.buffers) - 1
-    model.metadata = [*(model.metadata or ()), entry]
-    return FaceModel(face_range, _serialize(model, _MODEL_IDENTIFIER))
+    attach_metadata(model, _image_metadata())
+    return FaceModel(face_range, pack(model, MODEL_IDENTIFIER))
 
 
 def _image_metadata() -> bytes:
     """Return metadata of one RGB input whose pixels 0…255 are mapped to −1…1."""
-    from mediapipe.tasks.metadata import metadata_schema_py_generated as schema
-
-    scaling = schema.NormalizationOptionsT()
-    scaling.mean = [127.5]
-    scaling.std = [127.5]
-    step = schema.ProcessUnitT()
-    step.optionsType = schema.ProcessUnitOptions.NormalizationOptions
-    step.options = scaling
-    image = schema.ImagePropertiesT()
-    image.colorSpace = schema.ColorSpaceType.RGB
-    content = schema.ContentT()
-    content.contentPropertiesType = schema.ContentProperties.ImageProperties
-    content.contentProperties = image
-    tensor = schema.TensorMetadataT()
-    tensor.content = content
-    tensor.processUnits = [step]
-    graph = schema.SubGraphMetadataT()
-    graph.inputTensorMetadata = [tensor]
-    metadata = schema.ModelMetadataT()
-    metadata.subgraphMetadata = [graph]
-    return _serialize(metadata, _METADATA_IDENTIFIER)
-
-
-def _serialize(table: object, identifier: bytes) -> bytes:
-    builder = flatbuffers.Builder()
-    builder.Finish(table.Pack(builder), identifier)  # type: ignore[attr-defined]
-    return bytes(builder.Output())
-
-
-def _text(name: bytes | str) -> str:
-    return name.decode() if isinstance(name, bytes) else name
+    fields = metadata_schema()
+    tensor = fields.TensorMetadataT(
+        content=image_content(), processUnits=[normalization(127.5, 127.5)]
+    )
+    graph = fields.SubGraphMetadataT(inputTensorMetadata=[tensor])
+    return pack(fields.ModelMetadataT(subgraphMetadata=[graph]), METADATA_IDENTIFIER)
 
 
 def _not_blazeface(path: Path, received: str) -> UserError:

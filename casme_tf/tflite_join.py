@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import copy
 
-import flatbuffers
 from ai_edge_litert import schema_py_generated as schema
 
-_IDENTIFIER = b"TFL3"
+from casme_tf.tflite_metadata import MODEL_IDENTIFIER, pack
 
 
 def join_tflite(first: bytes, second: bytes) -> bytes:
@@ -68,7 +67,7 @@ def join_tflite(first: bytes, second: bytes) -> bytes:
     for item in tail_signature.outputs:
         item.tensorIndex = _moved(item.tensorIndex, tensors)
     head_signature.outputs = tail_signature.outputs
-    return _pack(head)
+    return pack(head, MODEL_IDENTIFIER)
 
 
 def _unpack(content: bytes) -> schema.ModelT:
@@ -79,12 +78,6 @@ def _unpack(content: bytes) -> schema.ModelT:
             f"{len(model.subgraphs)} and {len(_list(model.signatureDefs))}."
         )
     return model
-
-
-def _pack(model: schema.ModelT) -> bytes:
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
-    return bytes(builder.Output())
 
 
 def _moved(index: int, tensors: dict[int, int]) -> int:

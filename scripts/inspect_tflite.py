@@ -1,0 +1,7 @@
+"""The verb `inspect-tflite`; see `python scripts/inspect_tflite.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("inspect-tflite"))
