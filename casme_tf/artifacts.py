@@ -8,9 +8,13 @@ from typing import Protocol
 import numpy as np
 
 from casme_tf.errors import UserError
+from casme_tf.run import LABELS
+from casme_tf.tflite_metadata import read_labels
 
 Pair = dict[str, np.ndarray]
 """`onset` and `apex`, each `(n, S, S, 3)` uint8 RGB."""
+
+_BATCH = 16
 
 
 class Artifact(Protocol):
@@ -18,17 +22,23 @@ class Artifact(Protocol):
 
     Attributes:
         frame_size: Side S of the frames it takes, px.
+        classes: Names of the classes, in the order of the probabilities.
     """
 
     frame_size: int
+    classes: tuple[str, ...]
 
     def __call__(self, pair: Pair) -> np.ndarray:
-        """Return the probabilities of `n` pairs, `(n, classes)` float32."""
+        """Return the probabilities of `n` pairs, `(n, classes)` float32.
+
+        Raises:
+            UserError: If the frames are not such a pair.
+        """
         ...
 
 
 class KerasArtifact:
-    """A `.keras` file."""
+    """A `.keras` file, with labels.txt beside it."""
 
     def __init__(self, path: Path) -> None:
         import keras
@@ -37,10 +47,12 @@ class KerasArtifact:
 
         self._model = keras.models.load_model(path, compile=False)
         self.frame_size = int(self._model.input["onset"].shape[1])
+        self.classes = _lines(path.with_name(LABELS))
 
     def __call__(self, pair: Pair) -> np.ndarray:
         """Return the probabilities of `n` pairs, `(n, classes)` float32."""
-        return self._model.predict(pair, batch_size=16, verbose=0)
+        require_pair(pair, self.frame_size)
+        return self._model.predict(pair, batch_size=_BATCH, verbose=0)
 
 
 class SavedModelArtifact:
@@ -54,13 +66,15 @@ class SavedModelArtifact:
         self._constant = tf.constant
         _, inputs = self._serve.structured_input_signature
         self.frame_size = int(inputs["onset"].shape[1])
+        names = self._loaded.signatures["class_names"]()["class_names"].numpy()
+        self.classes = tuple(name.decode() for name in names)
 
     def __call__(self, pair: Pair) -> np.ndarray:
         """Return the probabilities of `n` pairs, `(n, classes)` float32."""
-        count = len(pair["onset"])
+        require_pair(pair, self.frame_size)
         answers = [
-            self._serve(**{name: self._constant(x[i : i + 16]) for name, x in pair.items()})
-            for i in range(0, count, 16)
+            self._serve(**{name: self._constant(pair[name][i : i + _BATCH]) for name in pair})
+            for i in range(0, len(pair["onset"]), _BATCH)
         ]
         return np.concatenate([answer["probabilities"].numpy() for answer in answers])
 
@@ -79,9 +93,11 @@ class LiteRTArtifact:
         self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
         self._run = self._interpreter.get_signature_runner("serving_default")
         self.frame_size = int(self._run.get_input_details()["onset"]["shape"][1])
+        self.classes = read_labels(path)
 
     def __call__(self, pair: Pair) -> np.ndarray:
         """Return the probabilities of `n` pairs, `(n, classes)` float32."""
+        require_pair(pair, self.frame_size)
         # Fed by name: the file lists its inputs in another order than the model.
         return np.concatenate(
             [
@@ -119,9 +135,43 @@ def load_artifact(path: Path) -> Artifact:
         )
     try:
         return loader(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             "A model must be one that this package exported, with inputs onset and apex. "
             f"Received: {path}, which could not be loaded ({first[:200]})."
         ) from error
+
+
+def require_pair(pair: Pair, frame_size: int) -> None:
+    """Require frames that a model of this size can be asked about.
+
+    Args:
+        pair: What was given.
+        frame_size: Side of the model's frames, px.
+
+    Raises:
+        UserError: If names, types or shapes are others, or there are not as many onsets as apexes.
+    """
+    wanted = (frame_size, frame_size, 3)
+    good = pair.keys() == {"onset", "apex"} and all(
+        frame.dtype == np.uint8 and frame.shape[1:] == wanted and len(frame)
+        for frame in pair.values()
+    )
+    if not good or len(pair["onset"]) != len(pair["apex"]):
+        received = ", ".join(f"{name} {x.dtype} {x.shape}" for name, x in pair.items())
+        raise UserError(
+            f"A pair must be onset and apex, each uint8 (n, {frame_size}, {frame_size}, 3) with "
+            f"the same n. Received: {received or 'nothing'}."
+        )
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    if not path.is_file():
+        raise UserError(
+            f"A .keras model must have its run's {LABELS} beside it. Received: {path.parent}, "
+            "without it. Copy both."
+        )
+    return tuple(path.read_text().split("\n")[:-1])

@@ -19,6 +19,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "train": configs.TrainConfig,
     "evaluate": configs.EvaluateConfig,
     "export": configs.ExportConfig,
+    "inspect-tflite": configs.InspectTfliteConfig,
     "predict": configs.PredictConfig,
     "measure-corpus": configs.MeasureCorpusConfig,
     "measure-jpeg": configs.MeasureJpegConfig,

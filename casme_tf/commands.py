@@ -70,22 +70,47 @@ def train(config: configs.TrainConfig) -> None:
 
 
 def evaluate(config: configs.EvaluateConfig) -> None:
-    """Measure a run or an artifact."""
-    from casme_tf.evaluation import evaluate
+    """Measure a run or an artifact, or a run and all its artifacts."""
+    from casme_tf.evaluation import evaluate, evaluate_artifacts
+    from casme_tf.model_card import refresh_model_card
     from casme_tf.report import draw_pictures
 
+    if config.artifacts:
+        table = evaluate_artifacts(config)
+        print("figures, and points above model.keras (_change)")
+        print(table.to_string(float_format="%.3f"))
+        return
     done = evaluate(config)
     draw_pictures(done.metrics, done.predictions, done.frames, done.run, done.folder)
+    refresh_model_card(done.run)
     print(done.describe())
     print(done.folder)
 
 
-def export(config: configs.ExportConfig) -> None:
-    """Export a run's model."""
+def export(config: configs.ExportConfig) -> int:
+    """Export a run's model; 1 if an artifact answers too differently to be published."""
     from casme_tf.export import export_run
 
-    for path in export_run(config):
-        print(path)
+    done = export_run(config)
+    print(done.describe())
+    print(done.run)
+    for reason in done.refused:
+        print(f"not published: {reason}", file=sys.stderr)
+    if done.refused:
+        print(
+            f"error: {len(done.refused)} artifacts do not answer as the model does; the others are "
+            "there. Go without them, or pass --accept with their number formats.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def inspect_tflite(config: configs.InspectTfliteConfig) -> None:
+    """Print what a TFLite file holds."""
+    from casme_tf.tflite_inspect import inspect_tflite
+
+    print(inspect_tflite(config.model).to_string())
 
 
 def predict(config: configs.PredictConfig) -> None:

@@ -135,6 +135,8 @@ class EvaluateConfig:
     in its `evaluations` if --model or another --part was asked for."""
     resamples: int = 2000
     """Draws of subjects for the 95% intervals."""
+    artifacts: bool = False
+    """Measure the run's model and all its exported artifacts, side by side."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,19 @@ class ExportConfig:
     """Folder of all runs."""
     data_dir: Path | None = None
     """Folder that `tfds build` wrote to. Default: the one that the run was trained on."""
-    calibration: int = 100
-    """Training pairs that set the ranges of the int8 model."""
+    calibration: int = 200
+    """Training pairs, at most, that set the ranges of the int8 model: more are better."""
+    accept: tuple[Literal["float16", "dynamic", "int8"], ...] = ()
+    """Number formats to publish even if their answers differ too much from the model's; parity.json
+    and the model card say by how much."""
+
+
+@dataclass(frozen=True)
+class InspectTfliteConfig:
+    """Say what a TFLite file takes and gives, and which operators it needs."""
+
+    model: Path
+    """A .tflite file that this package exported."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from casme_tf.files import atomic_file
 from casme_tf.input_pipeline import Pairs, load_pairs
 from casme_tf.labels import CLASSES
 from casme_tf.run import (
+    ARTIFACTS,
     CONFIG,
     METRICS,
     MODEL,
@@ -121,6 +122,40 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     out = config.out or _default_folder(config, model_path, run)
     _write(out, result, predictions)
     return Evaluation(result, predictions, frames, run, out)
+
+
+def evaluate_artifacts(config: EvaluateConfig) -> pd.DataFrame:
+    """Measure a run's model and each of its artifacts on the same clips.
+
+    Args:
+        config: What to measure; `run` is required, `model` must be left out.
+
+    Returns:
+        One row a model file: the figures, and in columns that end in `_change` how many points
+        (hundredths) they are above model.keras.
+
+    Raises:
+        UserError: If there is no such run, it is not exported, or the data set has none of its
+            clips.
+    """
+    if config.run is None or config.model is not None:
+        raise UserError("--artifacts needs --run NAME, and no --model. Give the run alone.")
+    run = run_folder(config.runs, config.run)
+    exported = [name for name in ARTIFACTS if (run / name).exists()]
+    if not exported:
+        raise UserError(
+            f"A run must be exported to compare its artifacts. Received: {run}, without any. "
+            f"Export it with: casme-tf export --run {run.name}"
+        )
+    rows = {}
+    for name in (MODEL, *exported):
+        own = None if name == MODEL else run / name
+        out = config.out and config.out / name
+        figures = evaluate(replace(config, model=own, out=out)).metrics["figures"]
+        rows[name] = {figure: values["model"] for figure, values in figures.items()}
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+    change = (table - table.loc[MODEL]) * 100
+    return table.join(change.add_suffix("_change"))
 
 
 def tabulate(pairs: Pairs, indices: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:

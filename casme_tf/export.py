@@ -1,56 +1,127 @@
-"""A run's model as SavedModel and TFLite; both take two frames and answer."""
+"""A run's model as SavedModel and TFLite; both take two frames and answer, and are checked."""
 
 from __future__ import annotations
 
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+import json
+import shutil
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
-from tqdm import tqdm
 
 from casme_tf.config import ExportConfig
 from casme_tf.errors import UserError
-from casme_tf.files import atomic_file, atomic_folder
-from casme_tf.input_pipeline import load_pairs, take
-from casme_tf.models import split_model
-from casme_tf.run import MODEL, SAVED_MODEL, RunRecord, read_split, run_folder
-from casme_tf.tflite_join import join_tflite
+from casme_tf.files import atomic_file, explain_write_errors
+from casme_tf.input_pipeline import Pairs, load_pairs, take
+from casme_tf.model_card import write_model_card
+from casme_tf.parity import EIGHT_BITS, EXACT, HALF, describe_parity, measure_parity
+from casme_tf.run import (
+    ARTIFACTS,
+    CONFIG,
+    MODEL,
+    PARITY,
+    SAVED_MODEL,
+    RunRecord,
+    read_split,
+    run_folder,
+    tflite_name,
+)
+from casme_tf.saved_model import export_saved_model
+from casme_tf.tflite import convert_tflite
+from casme_tf.tflite_metadata import add_metadata
 
-SIGNATURE = "serving_default"
-Tensors = dict[str, tf.Tensor]
+TOLERANCES = dict(zip(ARTIFACTS, (EXACT, EXACT, HALF, EIGHT_BITS, EIGHT_BITS), strict=True))
+"""How far each artifact's answers may be from the Keras model's."""
+
+_MAX_PAIRS = 200  # compared with the Keras model, so that large data sets do not take hours
 
 
-def export_run(config: ExportConfig) -> list[Path]:
-    """Export a run's model.
+@dataclass(frozen=True)
+class Export:
+    """What was written.
+
+    Attributes:
+        run: The run's folder.
+        parity: Content of parity.json.
+        refused: Why each artifact that was not published was not; empty if all were.
+    """
+
+    run: Path
+    parity: dict[str, Any]
+    refused: list[str]
+
+    def describe(self) -> str:
+        """Return how the artifacts' answers compare with the Keras model's, for the terminal."""
+        head = (
+            f"{self.parity['pairs']} {self.parity['part']} pairs, each artifact's probabilities "
+            f"against {self.parity['reference']}"
+        )
+        return f"{head}\n{describe_parity(self.parity['artifacts'])}"
+
+
+def export_run(config: ExportConfig) -> Export:
+    """Export a run's model, compare every artifact with it, and publish those that agree.
+
+    All are made and measured beside their final place. An artifact whose answers differ too much
+    is not published unless `config.accept` has it. parity.json and model_card.md are written
+    whatever the outcome.
 
     Args:
         config: Which run; see `ExportConfig`.
 
     Returns:
-        What was written into the run's folder: `saved_model/1`, `model_float32.tflite` and
-        `model_int8.tflite`.
+        What was written into the run's folder: the artifacts of `TOLERANCES`, parity.json and
+        model_card.md.
 
     Raises:
-        UserError: If there is no such run, or its training clips are not at hand.
+        UserError: If there is no such run, or its clips are not at hand.
     """
     run = run_folder(config.runs, config.run)
-    record = RunRecord.load(run / "config.json")
+    record = RunRecord.load(run / CONFIG)
+    if config.calibration < 1:
+        raise UserError(f"--calibration must be at least 1 pair. Received: {config.calibration}.")
     model = load_model(run / MODEL)
-    training = _training_frames(run, record, config)
+    pairs = load_pairs(config.data_dir or record.data_dir, record.train["frame_size"])
+    table = pairs.clips.merge(read_split(run), on=["subject", "clip"], how="left")
+    parts = table["part"].to_numpy(str)
+    training = _spaced(pairs, parts == "train", config.calibration)
+    if training is None:
+        raise UserError(
+            f"int8 needs training clips of {run.name} to find its ranges. Received: a data set "
+            "with none of them. Give the data set that the run was trained on with --data-dir."
+        )
+    part = "validation" if (parts == "validation").any() else "test"
+    unseen = _spaced(pairs, parts == part, _MAX_PAIRS)
+    if unseen is None:
+        raise UserError(
+            f"Artifacts are compared with the model on clips that did not train it. Received: a "
+            f"data set with none of {run.name}. Give the one that it was trained on with "
+            "--data-dir."
+        )
 
-    saved_model = run / SAVED_MODEL
-    with atomic_folder(saved_model, overwrite=True) as folder:
-        export_saved_model(model, folder)
-    written = [saved_model]
-    for name, content in convert_tflite(model, training).items():
-        written.append(run / f"model_{name}.tflite")
-        with atomic_file(written[-1]) as temporary:
-            temporary.write_bytes(content)
-    return written
+    with explain_write_errors(run):
+        work = run / ".export"
+        shutil.rmtree(work, ignore_errors=True)
+        try:
+            _build(model, record, training, work)
+            accepted = {tflite_name(form) for form in config.accept}
+            rows, problems = _compare(model, unseen, work, accepted)
+            for name, row in rows.items():
+                _replace(work / name, run / name, publish=row["published"])
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        parity = {
+            "part": part,
+            "pairs": len(unseen["onset"]),
+            "reference": MODEL,
+            "artifacts": rows,
+        }
+        with atomic_file(run / PARITY) as temporary:
+            temporary.write_text(json.dumps(parity, indent=2) + "\n")
+        write_model_card(run)
+    return Export(run, parity, problems)
 
 
 def load_model(path: Path) -> keras.Model:
@@ -67,112 +138,56 @@ def load_model(path: Path) -> keras.Model:
         raise UserError(f"{path} must be a Keras model of this package: {error}.") from error
 
 
-def export_saved_model(model: keras.Model, folder: Path) -> None:
-    """Write a SavedModel whose `serving_default` maps onset and apex to probabilities.
-
-    Args:
-        model: A classifier of this package.
-        folder: An existing empty folder.
-    """
-    _write_graph(folder, model, _answer_pair(model), _pair_specs(model, None))
-
-
-def convert_tflite(model: keras.Model, frames: dict[str, np.ndarray]) -> dict[str, bytes]:
-    """Convert for one pair at a time, in float32 and with the network in int8.
-
-    Motion and network are converted apart and joined, so that motion is float32 in every file:
-    the flow of a pixel does not survive eight bits.
-
-    Args:
-        model: A classifier of this package.
-        frames: Training pairs, `onset` and `apex` each `(n, S, S, 3)` uint8, which set the
-            ranges that int8 covers.
-
-    Returns:
-        The content of a `.tflite` file for `float32` and for `int8`.
-    """
-    motion, encoding, network = split_model(model)
-    as_dictionary = isinstance(network.input, dict)
-    inputs = network.input if as_dictionary else {"image": network.input}
-
-    @tf.function(input_signature=_pair_specs(model, 1))
-    def encode(onset: tf.Tensor, apex: tf.Tensor) -> Tensors:
-        x = motion({"onset": onset, "apex": apex}, training=False)
-        x = x if encoding is None else encoding(x)
-        return x if as_dictionary else {"image": x}
-
-    def answer(*features: tf.Tensor) -> Tensors:
-        x = dict(zip(inputs, features, strict=True))
-        return {"probabilities": network(x if as_dictionary else x["image"], training=False)}
-
-    def calibration() -> Iterator[Tensors]:
-        count = len(frames["onset"])
-        for i in tqdm(range(count), desc="calibrating int8", unit="pair"):
-            pair = (tf.constant(frames[name][i : i + 1]) for name in ("onset", "apex"))
-            yield encode(*pair)
-
-    first = _convert(model, encode.python_function, _pair_specs(model, 1))
-    specs = [tf.TensorSpec((1, *x.shape[1:]), tf.float32, name) for name, x in inputs.items()]
-    return {
-        "float32": join_tflite(first, _convert(network, answer, specs)),
-        "int8": join_tflite(first, _convert(network, answer, specs, calibration)),
-    }
-
-
-def _convert(
-    tracked: keras.Model,
-    function: Callable[..., Tensors],
-    specs: list[tf.TensorSpec],
-    calibration: Callable[[], Iterator[Tensors]] | None = None,
-) -> bytes:
-    """Convert a function with builtin operators alone; to int8 if there is calibration data."""
-    with tempfile.TemporaryDirectory(prefix="casme_tf_") as folder:
-        _write_graph(Path(folder), tracked, function, specs)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        if calibration is not None:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.representative_dataset = calibration
-        with warnings.catch_warnings():
-            # The converter itself still runs TensorFlow's own, deprecated interpreter.
-            warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated", UserWarning)
-            return converter.convert()
-
-
-def _write_graph(
-    folder: Path,
-    tracked: keras.Model,
-    function: Callable[..., Tensors],
-    specs: list[tf.TensorSpec],
+def _build(
+    model: keras.Model, record: RunRecord, training: dict[str, np.ndarray], work: Path
 ) -> None:
-    archive = keras.export.ExportArchive()
-    archive.track(tracked)
-    archive.add_endpoint(SIGNATURE, function, specs)
-    archive.write_out(str(folder), verbose=False)
-
-
-def _answer_pair(model: keras.Model) -> Callable[..., Tensors]:
-    def answer(onset: tf.Tensor, apex: tf.Tensor) -> Tensors:
-        return {"probabilities": model({"onset": onset, "apex": apex}, training=False)}
-
-    return answer
-
-
-def _pair_specs(model: keras.Model, batch: int | None) -> list[tf.TensorSpec]:
-    shape = (batch, *model.input["onset"].shape[1:])
-    return [tf.TensorSpec(shape, tf.uint8, name) for name in ("onset", "apex")]
-
-
-def _training_frames(run: Path, record: RunRecord, config: ExportConfig) -> dict[str, np.ndarray]:
-    """Return up to `config.calibration` training pairs, evenly spaced over the data set."""
-    data_dir = config.data_dir or record.data_dir
-    pairs = load_pairs(data_dir, record.train["frame_size"])
-    parts = pairs.clips.merge(read_split(run), on=["subject", "clip"], how="left")["part"]
-    indices = np.flatnonzero(parts == "train")
-    if not indices.size:
-        raise UserError(
-            f"int8 needs training clips of {run.name} to find its ranges. Received: a data set "
-            "with none of them. Give the data set that the run was trained on with --data-dir."
+    folder = work / SAVED_MODEL
+    folder.mkdir(parents=True)
+    export_saved_model(model, folder, record.classes)
+    for form, content in convert_tflite(model, training).items():
+        described = add_metadata(
+            content,
+            record.classes,
+            name=f"casme_tf {record.train['arch']} ({form})",
+            description="Micro-expression class of a pair of face crops, cut with one box.",
         )
-    spaced = np.linspace(0, len(indices) - 1, min(config.calibration, len(indices))).astype(int)
+        (work / tflite_name(form)).write_bytes(described)
+
+
+def _compare(
+    model: keras.Model, frames: dict[str, np.ndarray], work: Path, accepted: set[str]
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Measure every artifact; also say which may not be published, and why."""
+    expected = model.predict(frames, batch_size=8, verbose=0)
+    rows: dict[str, dict[str, Any]] = {}
+    problems = []
+    for name, tolerance in TOLERANCES.items():
+        parity = measure_parity(work / name, frames, expected)
+        beyond = parity.beyond(tolerance)
+        rows[name] = {
+            **asdict(parity),
+            "within_tolerance": not beyond,
+            "published": not beyond or name in accepted,
+        }
+        if not rows[name]["published"]:
+            problems.append(f"{name}: {'; '.join(beyond)}")
+    return rows, problems
+
+
+def _replace(built: Path, final: Path, *, publish: bool) -> None:
+    """Put what was built in place of what an earlier export left, or take that away."""
+    earlier = built.with_name(f"{built.name}.earlier")
+    if final.exists():
+        final.rename(earlier)
+    if publish:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        built.rename(final)
+
+
+def _spaced(pairs: Pairs, chosen: np.ndarray, most: int) -> dict[str, np.ndarray] | None:
+    """Return up to `most` of the chosen pairs, evenly spaced over the data set; None if none."""
+    indices = np.flatnonzero(chosen)
+    if not indices.size:
+        return None
+    spaced = np.linspace(0, len(indices) - 1, min(most, len(indices))).astype(int)
     return take(pairs.frames, indices[spaced])

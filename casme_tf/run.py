@@ -23,6 +23,13 @@ MODEL = "model.keras"
 PREDICTIONS = "predictions.csv"
 METRICS = "metrics.json"
 SAVED_MODEL = "saved_model/1"
+NUMBER_FORMATS = ("float32", "float16", "dynamic", "int8")
+"""Of the network in a TFLite file: weights and arithmetic in float32; weights stored as float16;
+weights stored as int8; weights and arithmetic in int8."""
+ARTIFACTS = (SAVED_MODEL, *(f"model_{form}.tflite" for form in NUMBER_FORMATS))
+"""What an export writes."""
+PARITY = "parity.json"
+MODEL_CARD = "model_card.md"
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,11 @@ def run_folder(runs: Path, name: str) -> Path:
     if not name or Path(name).name != name or name.startswith("."):
         raise UserError(f"A run's name must be a plain folder name. Received: {name!r}.")
     return runs / name
+
+
+def tflite_name(form: str) -> str:
+    """Return the name of the TFLite file whose network is in that number format."""
+    return f"model_{form}.tflite"
 
 
 def versions() -> dict[str, str]:

@@ -9,9 +9,10 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from casme_tf.config import EvaluateConfig
 from casme_tf.errors import UserError
-from casme_tf.evaluation import evaluate, summarize
+from casme_tf.evaluation import evaluate, evaluate_artifacts, summarize
 from casme_tf.labels import CLASSES
 from casme_tf.report import draw_pictures
+from casme_tf.run import ARTIFACTS
 
 
 @pytest.fixture
@@ -47,15 +48,28 @@ def test_the_test_clips_alone_are_measured_and_the_protocol_is_said(run):
     assert metrics["largest_class"] == max(train_classes, key=train_classes.get)
 
 
-def test_artifacts_of_one_run_score_alike(config, run):
-    exact = evaluate(config)
-    for name in ("saved_model/1", "model_float32.tflite"):
-        again = evaluate(replace(config, run=None, model=run / name))
-        difference = np.abs(again.predictions[list(CLASSES)] - exact.predictions[list(CLASSES)])
-        assert difference.to_numpy().mean() < 5e-3
-        differing = (again.predictions["y_pred"] != exact.predictions["y_pred"]).sum()
-        assert differing <= 1  # two classes may be as good as equal
-        assert (again.predictions["clip"] == exact.predictions["clip"]).all()
+def test_artifacts_of_one_run_are_measured_side_by_side(config, run, tmp_path):
+    table = evaluate_artifacts(config)
+    assert list(table.index) == ["model.keras", *ARTIFACTS]
+    same = table.loc[["saved_model/1", "model_float32.tflite"]]
+    np.testing.assert_allclose(same.filter(like="_change"), 0, atol=1e-9)
+    exact = pd.read_csv(tmp_path / "model.keras" / "predictions.csv")
+    int8 = pd.read_csv(tmp_path / "model_int8.tflite" / "predictions.csv")
+    assert (int8["clip"] == exact["clip"]).all()
+    for name, written in (("model.keras", exact), ("model_int8.tflite", int8)):
+        accuracy = accuracy_score(written["y_true"], written["y_pred"])
+        assert table.loc[name, "accuracy"] == pytest.approx(accuracy)
+    loss = 100 * (table.loc["model_int8.tflite", "uf1"] - table.loc["model.keras", "uf1"])
+    assert table.loc["model_int8.tflite", "uf1_change"] == pytest.approx(loss)
+
+
+def test_artifacts_are_those_of_a_run_that_has_some(config, run, tmp_path):
+    with pytest.raises(UserError, match="Give the run alone"):
+        evaluate_artifacts(replace(config, model=run / "model_int8.tflite"))
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    with pytest.raises(UserError, match="casme-tf export --run bare"):
+        evaluate_artifacts(replace(config, run="bare", runs=tmp_path))
 
 
 def test_other_evaluations_leave_the_runs_figures_alone(run):
