@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -24,9 +25,22 @@ def confusion(y_true: np.ndarray, y_pred: np.ndarray, classes: int) -> np.ndarra
 
     Returns:
         `(classes, classes)` int; row: true class, column: predicted class.
+
+    Raises:
+        ValueError: If the lengths differ or a class is not from 0 to `classes` - 1.
     """
+    y_true, y_pred = np.asarray(y_true), np.asarray(y_pred)
+    if y_true.shape != y_pred.shape or y_true.ndim != 1:
+        raise ValueError(
+            "True and predicted classes must be one a clip. "
+            f"Received: shapes {y_true.shape} and {y_pred.shape}."
+        )
+    for values in (y_true, y_pred):
+        if not np.isin(values, np.arange(classes)).all():
+            odd = np.setdiff1d(values, np.arange(classes))[0]
+            raise ValueError(f"A class must be a number from 0 to {classes - 1}. Received: {odd}.")
     matrix = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(matrix, (np.asarray(y_true), np.asarray(y_pred)), 1)
+    np.add.at(matrix, (y_true.astype(np.int64), y_pred.astype(np.int64)), 1)
     return matrix
 
 
@@ -89,6 +103,29 @@ def by_subject(
             confusion(y_true[subjects == subject], y_pred[subjects == subject], classes)
             for subject in np.unique(subjects)
         ]
+    )
+
+
+def subject_table(y_true: np.ndarray, y_pred: np.ndarray, subjects: np.ndarray) -> pd.DataFrame:
+    """Return how often each subject's clips were answered right.
+
+    Args:
+        y_true: `(n,)` true classes.
+        y_pred: `(n,)` predicted classes.
+        subjects: `(n,)` subject of each clip.
+
+    Returns:
+        Columns subject, clips, right and accuracy; one row a subject, in sorted order.
+
+    Example:
+        >>> subject_table([0, 1, 1], [0, 0, 1], ["s1", "s1", "s2"])["accuracy"].tolist()
+        [0.5, 1.0]
+    """
+    names, of_clip = np.unique(subjects, return_inverse=True)
+    clips = np.bincount(of_clip)
+    right = np.bincount(of_clip, np.asarray(y_true) == np.asarray(y_pred)).astype(np.int64)
+    return pd.DataFrame(
+        {"subject": names, "clips": clips, "right": right, "accuracy": right / clips}
     )
 
 

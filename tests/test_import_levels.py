@@ -13,12 +13,13 @@ PACKAGE = Path(casme_tf.__file__).parent
 
 LEVELS = [
     {"errors", "files", "labels", "annotations", "corrections", "spreadsheet", "sheet_cells"}
-    | {"protocols", "metrics", "config"},
+    | {"protocols", "metrics", "config", "split", "stratification", "comparison", "calibration"}
+    | {"leaks", "provenance", "isolation"},
     {"images", "jpeg", "jpeg_fidelity", "face_model", "face_crop", "raw_frames", "manifest"}
     | {"crop_clip", "prepare", "synthetic", "corpus_check", "datasets", "layers", "augmentation"}
-    | {"tflite_join", "run"},
+    | {"tflite_join", "tflite_metadata", "tflite_inspect", "run"},
     {"input_pipeline", "models", "training_state", "artifacts"},
-    {"training", "export"},
+    {"training", "export", "saved_model", "tflite", "parity", "model_card"},
     {"evaluation", "report", "predict"},
     {"__main__", "cli", "commands", "demo"},
 ]
