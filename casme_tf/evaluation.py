@@ -84,6 +84,8 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     Raises:
         UserError: If there is no such run or model, or the data set has none of its clips.
     """
+    if config.resamples < 1:
+        raise UserError(f"--resamples must be at least 1. Received: {config.resamples}.")
     model_path, run = _locate(config)
     record = RunRecord.load(run / CONFIG)
     artifact = load_artifact(model_path)
@@ -235,11 +237,18 @@ def _locate(config: EvaluateConfig) -> tuple[Path, Path]:
         run = run_folder(config.runs, config.run)
         RunRecord.load(run / CONFIG)
         return run / MODEL, run
+    home = next((x for x in config.model.resolve().parents if (x / CONFIG).is_file()), None)
     if config.run is not None:
-        return config.model, run_folder(config.runs, config.run)
-    for folder in config.model.resolve().parents:
-        if (folder / CONFIG).is_file():
-            return config.model, folder
+        run = run_folder(config.runs, config.run)
+        if home is not None and home != run.resolve():
+            raise UserError(
+                "A model must be measured on clips that did not train it, which its own run knows. "
+                f"Received: {config.model}, which is of {home.name}, with --run {config.run}. "
+                "Leave --run out."
+            )
+        return config.model, run
+    if home is not None:
+        return config.model, home
     raise UserError(
         "A model must lie in its run's folder, which knows the clips that did not train it. "
         f"Received: {config.model}. Name the run with --run."

@@ -13,7 +13,6 @@ from casme_tf.artifacts import load_artifact
 from casme_tf.config import PredictConfig
 from casme_tf.errors import UserError
 from casme_tf.images import read_rgb
-from casme_tf.labels import CLASSES
 from casme_tf.run import MODEL, run_folder
 
 if TYPE_CHECKING:
@@ -76,8 +75,8 @@ def predict(config: PredictConfig) -> Prediction:
     pair = {name: resize(frame, artifact.frame_size)[None] for name, frame in frames.items()}
     probabilities = artifact(pair)[0]
     return Prediction(
-        label=CLASSES[int(probabilities.argmax())],
-        probabilities={name: float(p) for name, p in zip(CLASSES, probabilities, strict=True)},
+        label=artifact.classes[int(probabilities.argmax())],
+        probabilities=dict(zip(artifact.classes, map(float, probabilities), strict=True)),
         box=box,
         faces=faces,
         model=model,

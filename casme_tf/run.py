@@ -76,6 +76,10 @@ class RunRecord:
             ) from None
         except (TypeError, ValueError) as error:
             raise UserError(f"{path} must be a run's record. Received: {error}.") from None
+        except OSError as error:
+            raise UserError(
+                f"A run's record must be readable. Received: {path}, {error.strerror or error}."
+            ) from None
 
 
 def run_folder(runs: Path, name: str) -> Path:

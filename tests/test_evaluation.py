@@ -114,3 +114,15 @@ def test_what_cannot_be_measured_is_refused(config, run, tmp_path):
     stranger.write_bytes((run / "model.keras").read_bytes())
     with pytest.raises(UserError, match="Name the run with --run"):
         evaluate(replace(config, run=None, model=stranger))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_bytes((run / "config.json").read_bytes())
+    (other / "model.keras").write_bytes((run / "model.keras").read_bytes())
+    with pytest.raises(UserError, match="which is of other, with --run shared"):
+        evaluate(replace(config, model=other / "model.keras"))
+    with pytest.raises(UserError, match="--resamples must be at least 1"):
+        evaluate(replace(config, resamples=0))
+    (other / "config.json").unlink()
+    (other / "config.json").mkdir()
+    with pytest.raises(UserError, match="must be readable"):
+        evaluate(EvaluateConfig(run="other", runs=tmp_path))

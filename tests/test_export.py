@@ -2,15 +2,13 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from elsewhere import LITERT, SAVED_MODEL, SERVED_JPEG, answer_elsewhere
 
 from casme_tf.artifacts import load_artifact
 from casme_tf.cli import main
@@ -25,30 +23,6 @@ from casme_tf.tflite_inspect import inspect_tflite
 from casme_tf.tflite_metadata import MODEL_IDENTIFIER, add_metadata, pack, read_labels
 
 TFLITE = [f"model_{form}.tflite" for form in NUMBER_FORMATS]
-
-# Both print the probabilities of the frames in pair.npz.
-SERVE = """
-import json, sys
-sys.modules["casme_tf"] = None
-import numpy as np, tensorflow as tf
-pair = np.load(sys.argv[2])
-serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
-answer = serve(onset=tf.constant(pair["onset"]), apex=tf.constant(pair["apex"]))
-print(json.dumps(answer["probabilities"].numpy().tolist()))
-"""
-LITERT = """
-import json, sys
-sys.modules["tensorflow"] = None
-import numpy as np
-from ai_edge_litert.interpreter import Interpreter
-pair = np.load(sys.argv[2])
-run = Interpreter(sys.argv[1]).get_signature_runner("serving_default")
-answers = [
-    run(onset=pair["onset"][i : i + 1], apex=pair["apex"][i : i + 1])["probabilities"][0].tolist()
-    for i in range(len(pair["onset"]))
-]
-print(json.dumps(answers))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +43,6 @@ def parity(run) -> dict:
     return json.loads((run / "parity.json").read_text())
 
 
-def elsewhere(code: str, path: Path, frames, tmp_path: Path) -> np.ndarray:
-    """Run code in a process of its own and folder of its own."""
-    np.savez(tmp_path / "pair.npz", **frames)
-    command = [sys.executable, "-c", code, str(path), "pair.npz"]
-    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
-    return np.asarray(json.loads(done.stdout.splitlines()[-1]))
-
-
 def assert_as_measured(answer: np.ndarray, expected: np.ndarray, row: dict) -> None:
     """The answers differ from the Keras model's as parity.json says."""
     difference = np.abs(answer - expected)
@@ -87,14 +53,16 @@ def assert_as_measured(answer: np.ndarray, expected: np.ndarray, row: dict) -> N
 
 
 def test_the_saved_model_answers_without_this_package(run, frames, expected, parity, tmp_path):
-    answer = elsewhere(SERVE, run / "saved_model" / "1", frames, tmp_path)
+    answer = answer_elsewhere(SAVED_MODEL, run / "saved_model" / "1", frames, tmp_path)
     np.testing.assert_allclose(answer, expected, atol=1e-3)
     assert_as_measured(answer, expected, parity["artifacts"]["saved_model/1"])
+    encoded = answer_elsewhere(SERVED_JPEG, run / "saved_model" / "1", frames, tmp_path)
+    np.testing.assert_allclose(encoded, answer, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", TFLITE)
 def test_a_tflite_file_answers_without_tensorflow(run, frames, expected, parity, tmp_path, name):
-    answer = elsewhere(LITERT, run / name, frames, tmp_path)
+    answer = answer_elsewhere(LITERT, run / name, frames, tmp_path)
     assert answer.shape == (len(expected), len(CLASSES))
     assert_as_measured(answer, expected, parity["artifacts"][name])
 

@@ -1,15 +1,18 @@
 """The Siamese architecture through the same chain, with the split that leaks."""
 
 import numpy as np
+from elsewhere import LITERT, SERVED_JPEG, answer_elsewhere
 
+from casme_tf.artifacts import load_artifact
 from casme_tf.config import EvaluateConfig, ExportConfig, TrainConfig
 from casme_tf.evaluation import evaluate
 from casme_tf.export import export_run
 from casme_tf.labels import CLASSES
+from casme_tf.run import ARTIFACTS
 from casme_tf.training import train
 
 
-def test_the_random_split_of_a_siamese_run_is_marked_as_leaking(data_dir, tmp_path):
+def test_a_siamese_run_on_the_random_split_is_marked_as_leaking_and_served(data_dir, tmp_path):
     settings = TrainConfig(
         arch="siamese",
         data_dir=data_dir,
@@ -35,3 +38,15 @@ def test_the_random_split_of_a_siamese_run_is_marked_as_leaking(data_dir, tmp_pa
     np.testing.assert_allclose(
         again.predictions[list(CLASSES)], done.predictions[list(CLASSES)], atol=1e-3
     )
+
+    frames = {name: array[:3] for name, array in done.frames.items()}
+    swapped = {"onset": frames["apex"], "apex": frames["onset"]}
+    expected = load_artifact(folder / "model.keras")(frames)
+    for name in ARTIFACTS:
+        artifact = load_artifact(folder / name)
+        assert np.abs(artifact(swapped) - artifact(frames)).max() > 1e-4
+    served = answer_elsewhere(SERVED_JPEG, folder / "saved_model" / "1", frames, tmp_path)
+    np.testing.assert_allclose(served, expected, atol=1e-3)
+    for name in ARTIFACTS[1:]:
+        answer = answer_elsewhere(LITERT, folder / name, frames, tmp_path)
+        np.testing.assert_allclose(answer, load_artifact(folder / name)(frames), atol=1e-5)
