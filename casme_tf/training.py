@@ -136,6 +136,10 @@ def _resolved(config: TrainConfig) -> tuple[TrainConfig, Recipe]:
     ):
         if not low <= value <= high:
             raise UserError(f"--{name} must be from {low} to {high}. Received: {value}.")
+    if not 0 < config.learning_rate < 1:
+        raise UserError(
+            f"--learning-rate must be above 0 and below 1. Received: {config.learning_rate}."
+        )
     size = config.network_size or config.frame_size
     data_dir = config.data_dir and config.data_dir.expanduser().resolve()
     config = replace(config, run=config.run_name, data_dir=data_dir, network_size=size)
@@ -249,9 +253,10 @@ def _class_weight(labels: np.ndarray) -> dict[int, float]:
 
 
 def _describe(split: Split, pairs: Pairs) -> dict[str, Any]:
-    """Say in numbers who is in which part."""
+    """Say which corpus it is, and in numbers who is in which part."""
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     return {
+        "corpus": pairs.corpus,
         "protocol": split.protocol,
         "leak": split.leak,
         **{

@@ -14,16 +14,17 @@ from casme_tf.datasets.casme2 import frame_decoders, open_casme2
 from casme_tf.datasets.prepared_folder import read_prepared_folder
 from casme_tf.errors import UserError, UserErrors
 from casme_tf.images import read_rgb
+from casme_tf.input_pipeline import load_pairs
 from casme_tf.labels import CLASSES, EMOTIONS
 
-COLUMNS = "subject,clip,onset,apex,offset,action_units,emotion,apex_source,fps,box_x"
+COLUMNS = "subject,clip,onset,apex,offset,action_units,emotion,apex_source,fps,box_x,corpus"
 
 # Not in order of subject and clip, which the data set must be.
 CLIPS = (
-    "sub02,EP01_2,10,20,30,L12+R4,surprise,sheet,200,7",
-    "sub01,EP09f,11,21,,4+7,repression,sheet,200,7",
-    "sub01,EP02_01f,46,59,86,4,others,sheet,199.5,7",
-    "sub03,EP03_02,13,23,33,,happiness,sheet,200,7",
+    "sub02,EP01_2,10,20,30,L12+R4,surprise,sheet,200,7,casme2",
+    "sub01,EP09f,11,21,,4+7,repression,sheet,200,7,casme2",
+    "sub01,EP02_01f,46,59,86,4,others,sheet,199.5,7,casme2",
+    "sub03,EP03_02,13,23,33,,happiness,sheet,200,7,casme2",
 )
 SORTED = (("sub01", "EP02_01f"), ("sub01", "EP09f"), ("sub02", "EP01_2"), ("sub03", "EP03_02"))
 
@@ -124,6 +125,7 @@ def assert_is_whole(builder: tfds.core.DatasetBuilder, prepared: Path) -> None:
     ]
     assert [e["action_units"] for e in examples] == [b"4", b"4+7", b"L12+R4", b""]
     assert [e["apex_source"] for e in examples] == [b"sheet"] * 4
+    assert [e["corpus"] for e in examples] == [b"casme2"] * 4
     assert [e["onset_index"] for e in examples] == [46, 11, 10, 13]
     assert [e["apex_index"] for e in examples] == [59, 21, 20, 23]
     assert [e["offset_index"] for e in examples] == [86, -1, 30, 33]
@@ -133,6 +135,10 @@ def assert_is_whole(builder: tfds.core.DatasetBuilder, prepared: Path) -> None:
 def test_build_from_anywhere(built):
     prepared, data = built
     assert_is_whole(open_casme2(data), prepared)
+
+
+def test_pairs_of_casme2_are_named_so(built):
+    assert load_pairs(built[1], 64).corpus == "casme2"
 
 
 def test_frames_decode_as_pillow_decodes_them(built):
@@ -161,7 +167,7 @@ examples = list(tfds.as_numpy(dataset))
 assert len(examples) == info.splits["train"].num_examples == {len(CLIPS)}
 assert set(examples[0]) == {{
     "onset", "apex", "label", "emotion", "subject", "clip", "action_units", "onset_index",
-    "apex_index", "offset_index", "fps", "apex_source",
+    "apex_index", "offset_index", "fps", "apex_source", "corpus",
 }}
 assert examples[0]["onset"].shape == (40, 34, 3), examples[0]["onset"].shape
 pairs = tfds.load("casme2", split="train", data_dir={str(data)!r}, as_supervised=True)
@@ -195,13 +201,14 @@ def test_every_inconsistency_is_listed_at_once(prepared):
     (folder / "sub02/ROI_EP01_2/apex_frame.jpg").write_bytes(whole[: len(whole) // 2])
     Image.new("RGB", (34, 40)).save(folder / "sub01/ROI_EP02_01f/onset_frame.jpg", format="PNG")
     with (folder / "manifest.csv").open("a") as manifest:
-        manifest.write("sub01,EP09f,11,21,,4+7,repression,sheet,200,7\n")
-        manifest.write("sub07,../EP1,/,x,3,4,anger,sheet,0,7\n")
-        manifest.write("sub08,EP2,1,2,3,4,fear,sheet,200,7\n")
+        manifest.write("sub01,EP09f,11,21,,4+7,repression,sheet,200,7,casme2\n")
+        manifest.write("sub07,../EP1,/,x,3,4,anger,sheet,0,7,CASME3\n")
+        manifest.write("sub08,EP2,1,2,3,4,fear,sheet,200,7,casme2\n")
     with pytest.raises(UserErrors) as caught:
         read_prepared_folder(folder)
     expected = [
         "manifest.csv row 6 (sub01/EP09f): a clip must be listed once.",
+        "manifest.csv row 7 (sub07/../EP1): corpus must be one of casme2, stand-in. Received: CASM",
         "manifest.csv row 7 (sub07/../EP1): clip must be the name of a clip's folder",
         "manifest.csv row 7 (sub07/../EP1): onset must be a frame number. Received: /.",
         "manifest.csv row 7 (sub07/../EP1): apex must be a frame number such as",
@@ -224,10 +231,28 @@ def test_every_inconsistency_is_listed_at_once(prepared):
 def test_manifest_must_be_there_with_its_columns(prepared):
     manifest = prepared / "manifest.csv"
     manifest.write_text("subject,clip,onset,apex,offset,emotion\n")
-    with pytest.raises(UserError, match="Not there once: action_units, apex_source, fps"):
+    with pytest.raises(UserError, match="Not there once: corpus, action_units, apex_source, fps"):
         read_prepared_folder(prepared)
     manifest.unlink()
     with pytest.raises(UserError, match=r"must hold manifest\.csv"):
+        read_prepared_folder(prepared)
+
+
+def test_a_folder_of_an_older_version_is_told_how_to_name_its_corpus(prepared):
+    manifest = prepared / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace(",corpus\n", "\n").replace(",casme2\n", "\n"))
+    with pytest.raises(
+        UserError, match=r"column corpus .* older version\. Run .* once more, which"
+    ):
+        read_prepared_folder(prepared)
+
+
+def test_a_folder_of_two_corpora_is_refused(prepared):
+    manifest = prepared / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("casme2", "stand-in", 1))
+    with pytest.raises(
+        UserError, match=r"of one corpus\. .*, with 3 of casme2 and 1 of stand-in\."
+    ):
         read_prepared_folder(prepared)
 
 
@@ -245,10 +270,10 @@ def test_open_says_what_is_missing(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="Received: nothing that is built") as caught:
         open_casme2(tmp_path)
     assert str(caught.value).endswith(command)
-    for version in ("0.9.0", "incomplete.ABC_1.0.0"):
+    for version in ("1.0.0", "incomplete.ABC_1.1.0"):
         (tmp_path / "casme2" / version).mkdir(parents=True)
         (tmp_path / "casme2" / version / "dataset_info.json").write_text("{}")
-    with pytest.raises(UserError, match=r"version 1\.0\.0 in .* Received: version 0\.9\.0\."):
+    with pytest.raises(UserError, match=r"version 1\.1\.0 in .* Received: version 1\.0\.0\."):
         open_casme2(tmp_path)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "from_environment"))
     with pytest.raises(UserError, match=r"from_environment\. Received: nothing"):

@@ -37,6 +37,12 @@ def test_pairs_are_the_prepared_ones_in_order(pairs, prepared):
     np.testing.assert_array_equal(pairs.frames["apex"][7], expected)
 
 
+def test_the_mark_of_the_stand_in_corpus_reaches_the_pairs(pairs, prepared):
+    manifest = pd.read_csv(prepared / "manifest.csv", dtype=str)
+    assert set(manifest["corpus"]) == {"stand-in"}
+    assert pairs.corpus == "stand-in"
+
+
 def test_cached_motion_is_opencvs_flow(pairs):
     motion, _, _ = split_model(flow_classifier(frame_size=96, network_size=96))
     some = {name: frames[:5] for name, frames in pairs.frames.items()}

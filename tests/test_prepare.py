@@ -3,6 +3,7 @@
 import csv
 import errno
 import io
+import json
 import os
 import re
 import shutil
@@ -17,14 +18,18 @@ from PIL import Image
 from skimage import data
 
 from casme_tf import crop_clip
+from casme_tf.datasets.corpora import find_stand_in_record
 from casme_tf.errors import UserError
 from casme_tf.face_crop import FaceDetector, crop_box
 from casme_tf.face_model import find_model
 from casme_tf.images import read_rgb
 from casme_tf.prepare import prepare_dataset
+from casme_tf.raw_frames import find_root
+from casme_tf.synthetic import synthesize
 
 # fmt: off
 COLUMNS = [
+    "corpus",
     "subject", "clip", "onset", "apex", "offset", "action_units", "emotion", "apex_source", "fps",
     "box_x", "box_y", "box_width", "box_height", "face_score", "face_range", "faces",
     "frame_width", "frame_height", "recipe", "source_digest", "frames_digest",
@@ -88,6 +93,12 @@ class Corpus:
             return list(csv.DictReader(file))
 
 
+def without_corpus(manifest: Path) -> None:
+    """Make a manifest as older versions wrote it."""
+    lines = manifest.read_text().splitlines()
+    manifest.write_text("".join(f"{line.partition(',')[2]}\n" for line in lines))
+
+
 def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
     """Return every file's time and content by its name."""
     return {
@@ -138,7 +149,8 @@ def test_manifest_says_what_the_sheet_says(prepared):
     rows = prepared.manifest()
     assert list(rows[0]) == COLUMNS
     for row, (subject, clip, onset, apex, offset, units, emotion) in zip(rows, CLIPS, strict=True):
-        assert [row[name] for name in COLUMNS[:9]] == [
+        assert row["corpus"] == "casme2"
+        assert [row[name] for name in COLUMNS[1:10]] == [
             *(f"sub{subject}", clip, str(onset), str(apex), str(offset), units, emotion),
             *("sheet", "200"),
         ]
@@ -362,7 +374,7 @@ def test_crops_of_the_authors_are_taken_whole(tmp_path):
         corpus.write("01", "EP02_01f", index, jpeg(np.full((34, 28, 3), 128, np.uint8)))
     assert corpus.prepare().failures == ()
     row = corpus.manifest()[0]
-    assert [row[name] for name in COLUMNS[9:18]] == [
+    assert [row[name] for name in COLUMNS[10:19]] == [
         *("0", "0", "28", "34"),
         *("", "cropped", "", "28", "34"),
     ]
@@ -405,6 +417,130 @@ def test_manifest_of_somebody_else_is_refused(corpus):
     assert sorted(tree(corpus.out)) == ["manifest.csv"]
 
 
+@pytest.fixture(scope="module")
+def record(tmp_path_factory) -> bytes:
+    """The corpus.json of a real stand-in corpus."""
+    out = tmp_path_factory.mktemp("drawn") / "stand-in"
+    synthesize(out, subjects=1, clips=1, frames=4, seed=0, workers=1)
+    return (out / "corpus.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("root", "raw"),
+    [
+        ("CASME2-RAW", "."),
+        ("CASME2-RAW", "CASME2-RAW"),
+        (".", "."),
+        ("Cropped-updated/Cropped", "Cropped-updated/Cropped"),
+        ("renamed/Cropped-updated/Cropped", "renamed"),
+    ],
+)
+@pytest.mark.parametrize("named", ["absolute", "relative", "linked"])
+def test_a_stand_in_corpus_is_known_under_any_root(tmp_path, monkeypatch, record, root, raw, named):
+    folder = tmp_path / "drawn"
+    frame = folder / root / "sub01" / "EP02_01f" / "img1.jpg"
+    frame.parent.mkdir(parents=True)
+    frame.touch()
+    given = folder / raw
+    if named == "relative":
+        monkeypatch.chdir(given)
+        given = Path()
+    elif named == "linked":
+        given = tmp_path / "link"
+        given.symlink_to(folder / raw, target_is_directory=True)
+    assert find_stand_in_record(find_root(given)) is None
+    (folder / "corpus.json").write_bytes(record)
+    assert find_stand_in_record(find_root(given)).resolve() == folder / "corpus.json"
+
+
+def test_clips_of_a_stand_in_corpus_are_marked_and_noted(corpus, record):
+    (corpus.raw / "corpus.json").write_bytes(record)
+    result = corpus.prepare()
+    assert result.prepared == 3
+    assert [row["corpus"] for row in corpus.manifest()] == ["stand-in"] * 3
+    assert result.notes == (
+        f"stand-in data: {corpus.raw}/corpus.json says that the clips are drawn, not those of "
+        "CASME II.",
+    )
+    assert corpus.prepare().reused == 3
+
+
+def test_a_corpus_of_an_older_generator_is_a_stand_in_too(corpus, record):
+    older = json.loads(record) | {"generator": 0}
+    (corpus.raw / "corpus.json").write_text(json.dumps(older))
+    corpus.prepare()
+    assert {row["corpus"] for row in corpus.manifest()} == {"stand-in"}
+
+
+def test_what_only_resembles_the_record_does_not_mark(corpus, record):
+    (corpus.raw / "corpus-of-yesterday.json").write_bytes(record)
+    (corpus.root / "sub01" / "corpus.json").write_bytes(record)
+    (corpus.raw.parent / "beside").mkdir()
+    (corpus.raw.parent / "beside" / "corpus.json").write_bytes(record)
+    (corpus.raw / "corpus.json").write_text('{"name": "CASME II", "seed": 3}')
+    (corpus.root / "corpus.json").mkdir()
+    assert corpus.prepare().notes == ()
+    assert {row["corpus"] for row in corpus.manifest()} == {"casme2"}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"generator": 1, "se', b"\xff\xfe"])
+def test_a_torn_record_is_refused_rather_than_taken_for_casme_ii(corpus, content):
+    (corpus.raw / "corpus.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"raw/corpus\.json must be JSON.*move the file away"):
+        corpus.prepare()
+    assert not corpus.out.exists()
+
+
+@pytest.mark.parametrize("drawn_first", [True, False])
+def test_a_folder_of_another_corpus_is_refused_and_kept(corpus, record, drawn_first):
+    def write_record(there: bool) -> None:
+        if there:
+            (corpus.raw / "corpus.json").write_bytes(record)
+        else:
+            (corpus.raw / "corpus.json").unlink(missing_ok=True)
+
+    write_record(drawn_first)
+    corpus.prepare()
+    before = tree(corpus.out)
+    write_record(not drawn_first)
+    held = "stand-in" if drawn_first else "casme2"
+    with pytest.raises(UserError, match=rf"of one corpus, here .*holds clips of {held}\. Choose"):
+        corpus.prepare()
+    assert tree(corpus.out) == before
+
+
+@pytest.mark.parametrize("manifest", ["manifest.csv", "manifest.partial.csv"])
+def test_a_folder_of_an_older_version_gets_its_mark_and_keeps_its_crops(
+    prepared, record, manifest, capfd
+):
+    before = tree(prepared.out)
+    without_corpus(prepared.out / "manifest.csv")
+    (prepared.out / "manifest.csv").rename(prepared.out / manifest)
+    (prepared.raw / "corpus.json").write_bytes(record)
+    prepared.path("01", "EP19_05", 9).unlink()  # kept too, though it could not be done again
+    result = prepared.prepare()
+    assert (result.prepared, result.reused, len(result.failures)) == (0, 2, 1)
+    assert capfd.readouterr() == ("", "")  # no face was sought
+    after = tree(prepared.out)
+    assert {name for name in after if after[name] != before.get(name)} == {"manifest.csv"}
+    assert after.keys() == before.keys()
+    assert list(prepared.manifest()[0]) == COLUMNS
+    assert [row["corpus"] for row in prepared.manifest()] == ["stand-in"] * 3
+    again = prepared.prepare()
+    assert (again.prepared, again.reused) == (0, 2)
+    assert tree(prepared.out) == after
+
+
+def test_a_folder_of_an_older_version_from_other_frames_is_refused_and_kept(prepared):
+    without_corpus(prepared.out / "manifest.csv")
+    before = tree(prepared.out)
+    for subject, clip, _, apex, *_ in CLIPS:
+        prepared.write(subject, clip, apex, jpeg(frame(20)))
+    with pytest.raises(UserError, match="an older version prepared from other frames"):
+        prepared.prepare()
+    assert tree(prepared.out) == before
+
+
 def test_full_disk_is_one_error_and_the_next_run_goes_on(prepared, monkeypatch):
     for subject, clip, _, apex, *_ in CLIPS:
         prepared.write(subject, clip, apex, jpeg(frame(20)))
@@ -426,10 +562,12 @@ def test_full_disk_is_one_error_and_the_next_run_goes_on(prepared, monkeypatch):
     assert sorted(tree(prepared.out)) == files_of(CLIPS)
 
 
-def test_torn_line_of_a_killed_run_is_passed_over(prepared):
+@pytest.mark.parametrize("left", [-10, -60, 3])
+def test_torn_line_of_a_killed_run_is_passed_over(prepared, left):
     whole = (prepared.out / "manifest.csv").read_bytes()
     (prepared.out / "manifest.csv").unlink()
-    (prepared.out / "manifest.partial.csv").write_bytes(whole[:-10])
+    *lines, last = whole.splitlines(keepends=True)
+    (prepared.out / "manifest.partial.csv").write_bytes(b"".join(lines) + last[:left])
     result = prepared.prepare()
     assert (result.prepared, result.reused) == (1, 2)
     assert (prepared.out / "manifest.csv").read_bytes() == whole
@@ -439,10 +577,14 @@ def test_torn_line_of_a_killed_run_is_passed_over(prepared):
 def test_kill_at_every_step_leaves_no_broken_clip(tmp_path):
     """Runs in a process of its own, which forks a run for each step and kills it there."""
     corpus = Corpus(tmp_path, "Cropped", "reg_img{}.jpg")
-    corpus.annotate(CLIPS[:2])
-    assert corpus.prepare().prepared == 2
+    kept = ("01", "EP20_01", 5, 6, 7, "4", "disgust")
+    corpus.write("01", "EP20_01", 5, jpeg(frame()))
+    corpus.write("01", "EP20_01", 6, jpeg(frame(2)))
+    corpus.annotate([*CLIPS[:2], kept])
+    assert corpus.prepare().prepared == 3
+    without_corpus(corpus.out / "manifest.csv")  # an older version is the harder case
     corpus.write("01", "EP19_05", 30, jpeg(frame(13)))
-    corpus.annotate([*CLIPS[1:]])  # one clip leaves, one has changed, one is new
+    corpus.annotate([*CLIPS[1:], kept])  # one clip leaves, one has changed, one is new
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("kill_at_every_step.py"), tmp_path],
         capture_output=True,

@@ -68,8 +68,14 @@ def test_a_killed_training_goes_on_to_what_it_would_have_been(run, quick, data_d
     assert done >= 1
     assert not (quick.runs / "killed").exists()
 
+    # As an older version left it, which did not note the corpus.
+    begun = json.loads((work / "config.json").read_text())
+    assert begun["split"].pop("corpus") == "stand-in"
+    (work / "config.json").write_text(json.dumps(begun))
+
     resumed = train(replace(quick, run="killed"))
     assert not work.exists()
+    assert json.loads((resumed / "config.json").read_text())["split"]["corpus"] == "stand-in"
     history = pd.read_csv(resumed / "history.csv")
     assert history["epoch"].tolist() == [0, 1, 2]
     pd.testing.assert_frame_equal(history, pd.read_csv(run / "history.csv"))
@@ -81,6 +87,7 @@ def test_a_run_says_how_it_was_made(run):
     assert record["train"]["seed"] == 12
     assert record["train"]["network_size"] == 32
     assert record["classes"] == ["negative", "other", "positive", "surprise"]
+    assert record["split"]["corpus"] == "stand-in"
     parts = {name: set(record["split"][name]["subjects"]) for name in ("train", "test")}
     assert not parts["train"] & parts["test"]
     assert record["versions"]["tensorflow"] == tf.__version__

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from casme_tf.datasets.corpora import CORPORA
 from casme_tf.errors import UserError, UserErrors
 from casme_tf.images import read_rgb
 from casme_tf.sheet_cells import parse_clip, parse_emotion, parse_frame, parse_subject
@@ -20,6 +22,7 @@ PREPARE_COMMAND = (
 """The command that makes a prepared folder."""
 
 _COLUMNS = (
+    "corpus",
     "subject",
     "clip",
     "onset",
@@ -38,6 +41,7 @@ class PreparedClip:
     """One clip of a prepared folder.
 
     Args:
+        corpus: Corpus that it is of, one of `corpora.CORPORA`.
         subject: Subject such as "sub01".
         clip: Clip such as "EP02_01f".
         onset_path: JPEG of the face in the onset frame.
@@ -51,6 +55,7 @@ class PreparedClip:
         fps: Frames per second of the raw clip.
     """
 
+    corpus: str
     subject: str
     clip: str
     onset_path: Path
@@ -74,7 +79,8 @@ def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
         Its clips, sorted by subject and clip.
 
     Raises:
-        UserError: If manifest.csv is missing, no table, or lacks columns.
+        UserError: If manifest.csv is missing, no table, lacks columns, or lists clips of several
+            corpora.
         UserErrors: If rows are wrong, rows and images do not match, or images are not whole
             JPEG files of one size a pair; all of it is listed.
     """
@@ -86,7 +92,14 @@ def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
             f"{PREPARE_COMMAND}"
         )
     table = read_tables(manifest)[0]
-    if missing := table.missing(_COLUMNS):
+    missing = table.missing(_COLUMNS)
+    if missing == ["corpus"]:
+        raise UserError(
+            f"{manifest} must say in the column corpus which corpus its clips are of. Received: a "
+            "table without it, as of an older version. Run the command that made it once more, "
+            f"which keeps the prepared clips: {PREPARE_COMMAND}"
+        )
+    if missing:
         raise UserError(
             f"{manifest} must have the columns {', '.join(_COLUMNS)}, each once. "
             f"Not there once: {', '.join(missing)}. Make it again: {PREPARE_COMMAND}"
@@ -116,6 +129,13 @@ def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
             f"(problems: {len(problems)}). Make it again: {PREPARE_COMMAND}",
             problems,
         )
+    counts = Counter(clip.corpus for clip in clips.values())
+    if len(counts) > 1:
+        held = " and ".join(f"{counts[name]} of {name}" for name in sorted(counts))
+        raise UserError(
+            f"A prepared folder must hold clips of one corpus. Received: {folder}, with {held}. "
+            f"Prepare each corpus into a folder of its own: {PREPARE_COMMAND}"
+        )
     return tuple(clips[key] for key in sorted(clips))
 
 
@@ -125,6 +145,7 @@ def _clip_folder(folder: Path, subject: str, clip: str) -> Path:
 
 def _prepared_clip(folder: Path, cells: dict[str, str]) -> tuple[PreparedClip | None, list[str]]:
     parsers: dict[str, Callable[[str, str], Any]] = {
+        "corpus": _parse_corpus,
         "subject": parse_subject,
         "clip": parse_clip,
         "onset": _parse_required_frame,
@@ -145,6 +166,14 @@ def _prepared_clip(folder: Path, cells: dict[str, str]) -> tuple[PreparedClip | 
     images = _clip_folder(folder, fields["subject"], fields["clip"])
     fields |= {"onset_path": images / "onset_frame.jpg", "apex_path": images / "apex_frame.jpg"}
     return PreparedClip(**fields), []
+
+
+def _parse_corpus(text: str, column: str) -> str:
+    if text not in CORPORA:
+        raise UserError(
+            f"{column} must be one of {', '.join(CORPORA)}. Received: {text or 'nothing'}."
+        )
+    return text
 
 
 def _parse_required_frame(text: str, column: str) -> int:

@@ -15,8 +15,11 @@ from casme_tf.labels import CLASSES, EMOTIONS, class_of
 class Builder(tfds.core.GeneratorBasedBuilder):
     """Pairs of onset and apex frames of CASME II, cropped to the face."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}  # noqa: RUF012  TFDS reads a plain class attribute
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {  # noqa: RUF012  TFDS reads a plain class attribute
+        "1.1.0": "The feature corpus tells CASME II from stand-in data.",
+        "1.0.0": "First release.",
+    }
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
     CASME II comes from its authors under a licence agreement: http://casme.psych.ac.cn. Given
     their raw clips and coding sheet, this command makes the folder that --manual_dir must name:
@@ -43,6 +46,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "offset_index": tfds.features.Scalar(np.int32),
                     "fps": tfds.features.Scalar(np.float32),
                     "apex_source": tfds.features.Text(),
+                    # With each example, so that it goes wherever the example goes.
+                    "corpus": tfds.features.Text(),
                 }
             ),
             supervised_keys=({"onset": "onset", "apex": "apex"}, "label"),
@@ -77,5 +82,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "offset_index": -1 if clip.offset is None else clip.offset,
                     "fps": clip.fps,
                     "apex_source": clip.apex_source,
+                    "corpus": clip.corpus,
                 },
             )
