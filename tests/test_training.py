@@ -135,6 +135,8 @@ def test_a_training_does_not_go_on_with_other_people(run, quick):
         ({"seed": -1}, "--seed must be from 0 to"),
         ({"frame_size": 0}, "--frame-size must be from 64 to 512. Received: 0"),
         ({"dropout": 1.5}, "--dropout must be from 0 to"),
+        ({"learning_rate": float("nan")}, "--learning-rate must be above 0 and below 1"),
+        ({"learning_rate": 0.0}, "--learning-rate must be above 0 and below 1"),
         ({"run": "../elsewhere"}, "plain folder name"),
         ({"weights": "nowhere.h5"}, "nowhere.h5, which does not exist"),
         ({"network_size": 16}, "at least 32 px"),
