@@ -90,6 +90,12 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     record = RunRecord.load(run / CONFIG)
     artifact = load_artifact(model_path)
     pairs = load_pairs(config.data_dir or record.data_dir, artifact.frame_size)
+    trained_on = record.split.get("corpus", pairs.corpus)
+    if trained_on != pairs.corpus:
+        raise UserError(
+            f"{run.name} must be measured on the corpus that it was trained on, {trained_on}. "
+            f"Received: a data set of {pairs.corpus}. Give another with --data-dir."
+        )
     split = read_split(run)
     parts = pairs.clips.merge(split, on=["subject", "clip"], how="left")["part"]
     chosen = np.flatnonzero((parts == config.part).to_numpy())
@@ -179,13 +185,19 @@ def tabulate(pairs: Pairs, indices: np.ndarray, probabilities: np.ndarray) -> pd
 
 
 def summarize(
-    predictions: pd.DataFrame, largest_class: str, *, resamples: int = 2000, seed: int = 0
+    predictions: pd.DataFrame,
+    largest_class: str,
+    *,
+    classes: Sequence[str] = CLASSES,
+    resamples: int = 2000,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Compute every figure, its interval, and the same for always answering the largest class.
 
     Args:
         predictions: Table as from `tabulate`.
         largest_class: The most frequent class of the training part.
+        classes: Names of the classes, in the order of the confusion matrix.
         resamples: Draws of subjects.
         seed: Seed of the draws.
 
@@ -193,13 +205,13 @@ def summarize(
         `clips`, `subjects`, `largest_class`, `figures` by name, `classes` with precision, recall
         and F1, and `confusion` (rows: true class).
     """
-    index = {name: i for i, name in enumerate(CLASSES)}
+    index = {name: i for i, name in enumerate(classes)}
     y_true = predictions["y_true"].map(index).to_numpy()
     y_pred = predictions["y_pred"].map(index).to_numpy()
     subjects = predictions["subject"].to_numpy()
-    ours = metrics.by_subject(y_true, y_pred, subjects, len(CLASSES))
+    ours = metrics.by_subject(y_true, y_pred, subjects, len(index))
     constant = np.full_like(y_true, index[largest_class])
-    baseline = metrics.by_subject(y_true, constant, subjects, len(CLASSES))
+    baseline = metrics.by_subject(y_true, constant, subjects, len(index))
 
     interval = partial(metrics.subject_interval, resamples=resamples, seed=seed)
     figures = {}

@@ -122,6 +122,13 @@ def test_what_cannot_be_measured_is_refused(config, run, tmp_path):
         evaluate(replace(config, model=other / "model.keras"))
     with pytest.raises(UserError, match="--resamples must be at least 1"):
         evaluate(replace(config, resamples=0))
+    record = json.loads((other / "config.json").read_text())
+    record["split"]["corpus"] = "casme2"
+    (other / "config.json").write_text(json.dumps(record))
+    (other / "split.csv").write_bytes((run / "split.csv").read_bytes())
+    (other / "labels.txt").write_bytes((run / "labels.txt").read_bytes())
+    with pytest.raises(UserError, match="trained on, casme2"):
+        evaluate(EvaluateConfig(run="other", runs=tmp_path))
     (other / "config.json").unlink()
     (other / "config.json").mkdir()
     with pytest.raises(UserError, match="must be readable"):

@@ -33,20 +33,17 @@ def test_a_siamese_run_on_the_random_split_is_marked_as_leaking_and_served(data_
     assert "subjects are in both" in done.metrics["leak"]
     assert done.metrics["epoch_chosen_on"] == "the test clips"
     assert "LEAKS" in done.describe()
-    model = folder / "model_float32.tflite"
-    again = evaluate(EvaluateConfig(model=model, out=tmp_path / "again", resamples=50))
+    again = evaluate(EvaluateConfig(model=folder / "model_float32.tflite", resamples=50))
     np.testing.assert_allclose(
         again.predictions[list(CLASSES)], done.predictions[list(CLASSES)], atol=1e-3
     )
-
     frames = {name: array[:3] for name, array in done.frames.items()}
     swapped = {"onset": frames["apex"], "apex": frames["onset"]}
-    expected = load_artifact(folder / "model.keras")(frames)
-    for name in ARTIFACTS:
-        artifact = load_artifact(folder / name)
-        assert np.abs(artifact(swapped) - artifact(frames)).max() > 1e-4
-    served = answer_elsewhere(SERVED_JPEG, folder / "saved_model" / "1", frames, tmp_path)
-    np.testing.assert_allclose(served, expected, atol=1e-3)
     for name in ARTIFACTS[1:]:
-        answer = answer_elsewhere(LITERT, folder / name, frames, tmp_path)
-        np.testing.assert_allclose(answer, load_artifact(folder / name)(frames), atol=1e-5)
+        artifact = load_artifact(folder / name)
+        answer = artifact(frames)
+        assert np.abs(artifact(swapped) - answer).max() > 1e-4
+        elsewhere = answer_elsewhere(LITERT, folder / name, frames, tmp_path)
+        np.testing.assert_allclose(elsewhere, answer, atol=1e-5)
+    served = answer_elsewhere(SERVED_JPEG, folder / "saved_model" / "1", frames, tmp_path)
+    np.testing.assert_allclose(served, done.predictions[list(CLASSES)][:3], atol=1e-3)
