@@ -1,0 +1,7 @@
+"""The verb `crossval`; see `python scripts/crossval.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("crossval"))
