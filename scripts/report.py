@@ -1,0 +1,7 @@
+"""The verb `report`; see `python scripts/report.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("report"))
