@@ -69,6 +69,18 @@ def train(config: configs.TrainConfig) -> None:
     print(run)
 
 
+def crossval(config: configs.CrossvalConfig) -> None:
+    """Cross-validate architectures."""
+    from casme_tf.crossval import crossval
+
+    done = crossval(config)
+    print(done.describe())
+    for run in done.runs:
+        print(run)
+    if done.leak:
+        print(f"warning: these figures leak: {done.leak}", file=sys.stderr)
+
+
 def evaluate(config: configs.EvaluateConfig) -> None:
     """Measure a run or an artifact, or a run and all its artifacts."""
     from casme_tf.evaluation import evaluate, evaluate_artifacts
@@ -111,6 +123,29 @@ def inspect_tflite(config: configs.InspectTfliteConfig) -> None:
     from casme_tf.tflite_inspect import inspect_tflite
 
     print(inspect_tflite(config.model).to_string())
+
+
+def report(config: configs.ReportConfig) -> None:
+    """Write the report of a run."""
+    from casme_tf.report_html import write_report
+    from casme_tf.run import run_folder
+
+    run, *others = (run_folder(config.runs, name) for name in (config.run, *config.beside))
+    print(write_report(run, others, data_dir=config.data_dir, frames=config.frames))
+
+
+def compare(config: configs.CompareConfig) -> None:
+    """Compare two runs on the same clips."""
+    from casme_tf.compare_runs import compare_runs, default_picture, draw_comparison
+
+    done = compare_runs(config)
+    picture = draw_comparison(done, config.out or default_picture(config))
+    if config.json:
+        told = done.to_json(clips=config.clips) | {"picture": str(picture)}
+        print(json.dumps(told, indent=2))
+        return
+    print(done.describe(clips=config.clips))
+    print(picture)
 
 
 def predict(config: configs.PredictConfig) -> None:

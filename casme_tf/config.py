@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
 
 RUNS = Path("saved_models")
 """Where runs are kept, seen from the working directory."""
@@ -117,6 +119,66 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class CrossvalConfig:
+    """Test architectures on people that they have not seen, one fold after another."""
+
+    arch: tuple[Literal["majority", "svm", "ststnet", "flow", "siamese"], ...]
+    """Architectures: majority (the class that most clips have), svm (support vector machine on
+    motion and strain, 28 × 28), ststnet (small network on the same), flow and siamese (their
+    ResNet50 frozen, the layers after it trained)."""
+    run: str | None = None
+    """Name of the run; of several architectures, what their runs' names begin with: NAME-svm.
+    Default: ARCH-PROTOCOL-SCHEME."""
+    data_dir: Path | None = None
+    """Folder that `tfds build` wrote to. Default: TFDS's own, ~/tensorflow_datasets."""
+    runs: Path = RUNS
+    """Folder of all runs."""
+    protocol: Literal["loso", "kfold", "subject-holdout", "random"] = "loso"
+    """Who is tested: loso (each person in turn), kfold (groups of people in turn), subject-holdout
+    (some people), random (clips at random, as in the original system, which leaks subjects)."""
+    folds: int = 5
+    """Number of folds of the protocol kfold."""
+    scheme: Literal["four", "megc3", "five"] = "four"
+    """Classes: four (all clips), megc3 (negative, positive, surprise), five (the corpus's own)."""
+    engine: Literal["local", "ray"] = "local"
+    """Where folds are computed: local, one after the other, or ray, several at a time."""
+    workers: int = 1
+    """Number of Ray's processes."""
+    weights: str = "imagenet"
+    """The frozen backbone's weights: imagenet, none (random), or the path of a weights file."""
+    frame_size: int = 224
+    """Side of the frames, px; optical flow is computed at this size."""
+    network_size: int | None = None
+    """Side of what ResNet50 sees, px; smaller is faster. Default: --frame-size."""
+    head_motion: Literal["median", "similarity", "none"] = "median"
+    """What svm and ststnet take for the head's motion and subtract: the median of the flow, a fit
+    of shift, turn and scale, or nothing."""
+    mirror: bool = True
+    """Add a copy of each training clip, mirrored left and right."""
+    epochs: int | None = None
+    """Number of epochs of networks; with --choose-epoch the largest. Default: the architecture's,
+    with --choose-epoch twice that."""
+    batch_size: int | None = None
+    """Clips a step. Default: the architecture's."""
+    learning_rate: float | None = None
+    """Step size of Adam. Default: the architecture's."""
+    dropout: float | None = None
+    """Share of units dropped in networks. Default: the architecture's."""
+    choose_epoch: bool = False
+    """Set people of the training side apart and keep the epoch with their lowest loss. Default: the
+    number of epochs is fixed beforehand, and networks train on all people but the tested."""
+    seed: int = 12
+    """Seed of everything random: folds, first weights, order, dropout."""
+    resamples: int = 2000
+    """Draws of subjects for the 95% intervals."""
+    frames: bool = True
+    """Show frames of wrongly answered clips in the reports. Frames of CASME II are licensed: keep
+    the files as the licence asks."""
+    overwrite: bool = False
+    """Replace runs that exist, and forget an interrupted cross-validation of their names."""
+
+
+@dataclass(frozen=True)
 class EvaluateConfig:
     """Measure a run, or one of its artifacts, on clips that did not train it."""
 
@@ -162,6 +224,47 @@ class InspectTfliteConfig:
 
     model: Path
     """A .tflite file that this package exported."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Write report.html of a run: one file to read or print, which loads nothing."""
+
+    run: str
+    """Name of the run; it must have been evaluated."""
+    beside: tuple[str, ...] = ()
+    """Names of other runs on the same clips, to stand beside it."""
+    runs: Path = RUNS
+    """Folder of all runs."""
+    data_dir: Path | None = None
+    """Folder that `tfds build` wrote to, for the frames. Default: the one that the run was trained
+    on."""
+    frames: bool = True
+    """Show frames of the clips that were answered wrong most confidently. Frames of CASME II are
+    licensed: keep the file as the licence asks."""
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Compare two runs on the same clips: differences, intervals, tests, and what follows."""
+
+    run_a: Annotated[str, Positional, arg(metavar="RUN_A")]
+    """Name of the first run."""
+    run_b: Annotated[str, Positional, arg(metavar="RUN_B")]
+    """Name of the second run; differences are the first's figures minus these."""
+    runs: Path = RUNS
+    """Folder of all runs."""
+    out: Path | None = None
+    """Picture to write (.png). Default: comparisons/RUN_A-vs-RUN_B.png in the folder of all
+    runs."""
+    resamples: int = 2000
+    """Draws of subjects for each interval and each p-value."""
+    seed: int = 0
+    """Seed of these draws."""
+    clips: bool = False
+    """List the clips that one run alone answered right."""
+    json: bool = False
+    """Print JSON."""
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,20 @@ PACKAGE = Path(casme_tf.__file__).parent
 LEVELS = [
     {"errors", "files", "labels", "annotations", "corrections", "spreadsheet", "sheet_cells"}
     | {"protocols", "metrics", "config", "split", "stratification", "comparison", "calibration"}
-    | {"leaks", "provenance", "isolation"},
+    | {"leaks", "provenance", "isolation"}
+    | {"figure_text", "precision_recall", "consistency"}
+    | {"fold_files", "motion_svm"},
     {"images", "jpeg", "jpeg_fidelity", "face_model", "face_crop", "raw_frames", "manifest"}
     | {"crop_clip", "prepare", "synthetic", "corpus_check", "datasets", "layers", "augmentation"}
-    | {"tflite_join", "tflite_metadata", "tflite_inspect", "run"},
-    {"input_pipeline", "models", "training_state", "artifacts"},
-    {"training", "export", "saved_model", "tflite", "parity", "model_card"},
-    {"evaluation", "report", "predict"},
+    | {"tflite_join", "tflite_metadata", "tflite_inspect", "run"}
+    | {"run_results", "report_figures", "weights_origin"},
+    {"input_pipeline", "models", "training_state", "artifacts"}
+    | {"learners", "keras_learner", "fold_task", "crossval_inputs", "scheme_clips"},
+    {"training", "export", "saved_model", "tflite", "parity", "model_card"}
+    | {"cross_validation", "engines", "cross_validated_models", "crossval_plan"},
+    {"evaluation", "report", "predict"}
+    | {"report_html", "report_facts", "wrong_clips", "compare_runs"}
+    | {"crossval", "crossval_record"},
     {"__main__", "cli", "commands", "demo"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

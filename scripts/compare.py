@@ -1,0 +1,7 @@
+"""The verb `compare`; see `python scripts/compare.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("compare"))
