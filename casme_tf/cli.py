@@ -18,6 +18,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "prepare-dataset": configs.PrepareConfig,
     "train": configs.TrainConfig,
     "crossval": configs.CrossvalConfig,
+    "pretrain": configs.PretrainConfig,
     "evaluate": configs.EvaluateConfig,
     "export": configs.ExportConfig,
     "inspect-tflite": configs.InspectTfliteConfig,

@@ -81,6 +81,13 @@ def crossval(config: configs.CrossvalConfig) -> None:
         print(f"warning: these figures leak: {done.leak}", file=sys.stderr)
 
 
+def pretrain(config: configs.PretrainConfig) -> None:
+    """Train motion_net on drawn fields."""
+    from casme_tf.pretraining import pretrain
+
+    print(pretrain(config))
+
+
 def evaluate(config: configs.EvaluateConfig) -> None:
     """Measure a run or an artifact, or a run and all its artifacts."""
     from casme_tf.evaluation import evaluate, evaluate_artifacts

@@ -179,6 +179,29 @@ class CrossvalConfig:
 
 
 @dataclass(frozen=True)
+class PretrainConfig:
+    """Train motion_net on drawn fields of motion alone, as the weights of this package were."""
+
+    out: Path = Path("build/motion_net")
+    """Folder to make, for weights.npz and training.json."""
+    seed: int = 12
+    """Seed of everything random; the same seed gives the same weights on the same machine."""
+    steps: int = 2000
+    """Number of steps."""
+    batch_size: int = 256
+    """Fields a step; each is drawn for it and seen once, but for those of painted pairs."""
+    learning_rate: float = 2e-3
+    """Step size of AdamW at the beginning; it falls to 0 along a cosine."""
+    painted: int = 5000
+    """Pairs of painted skins whose optical flow is a quarter of all fields, again and again."""
+    without: tuple[str, ...] = ()
+    """Ingredients of the drawings to leave out: variants, asymmetry, extent, anatomy, crops, lids,
+    head, smoothing, noise, artefacts, nothing or farneback."""
+    overwrite: bool = False
+    """Replace the folder if it exists."""
+
+
+@dataclass(frozen=True)
 class EvaluateConfig:
     """Measure a run, or one of its artifacts, on clips that did not train it."""
 
