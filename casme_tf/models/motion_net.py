@@ -16,8 +16,11 @@ CHANNELS = 6
 EMBEDDING = 80
 """Length of what all heads share."""
 
-TRUNK = ("half", "half_more", "quarter", "quarter_more", "narrow", "embedding")
-"""The layers with weights that all heads share, in their order; the first five are convolutions."""
+CONVOLUTIONS = ("half", "half_more", "quarter", "quarter_more", "narrow")
+"""Names of the convolutions, in their order; the layer `…_norm` after each normalises it."""
+
+CLASS_HEADS = {len(scheme.classes): scheme.name for scheme in (FOUR, MEGC3)}
+"""Name of the head by its number of classes."""
 
 
 def trunk(image: keras.KerasTensor, dropout: float) -> keras.KerasTensor:

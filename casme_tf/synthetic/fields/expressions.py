@@ -94,9 +94,7 @@ class Expressions:
     sides: np.ndarray
 
 
-def draw_expressions(
-    count: int, ingredients: Ingredients, rng: np.random.Generator
-) -> Expressions:
+def draw_expressions(count: int, ingredients: Ingredients, rng: np.random.Generator) -> Expressions:
     """Draw expressions, each class of the scheme `four` equally often.
 
     Args:

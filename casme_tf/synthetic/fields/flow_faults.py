@@ -95,9 +95,7 @@ def _blur_matrix(size: int, sigma: float) -> np.ndarray:
     return matrix.astype(np.float32)
 
 
-def _invent(
-    field: np.ndarray, faces: Faces, crops: Crops, rng: np.random.Generator
-) -> np.ndarray:
+def _invent(field: np.ndarray, faces: Faces, crops: Crops, rng: np.random.Generator) -> np.ndarray:
     """Add motion that nobody made: at the crop's border, at hair and glasses; and lose patches."""
     count, size = field.shape[:2]
     x, y = crops.grid(size)

@@ -81,7 +81,9 @@ def paint_pair(
             frame = frame + level * rng.standard_normal(frame.shape, np.float32)
         frame = frame * (1 + 0.01 * rng.standard_normal())
         _, jpeg = cv2.imencode(
-            ".jpg", np.clip(np.rint(frame), 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality]
+            ".jpg",
+            np.clip(np.rint(frame), 0, 255).astype(np.uint8),
+            [cv2.IMWRITE_JPEG_QUALITY, quality],
         )
         frames.append(cv2.imdecode(jpeg, cv2.IMREAD_GRAYSCALE))
     if scenes.quiet[index] and rng.random() < 0.3:
@@ -99,9 +101,7 @@ def _flows(scenes: Scenes, rng: np.random.Generator) -> np.ndarray:
     return np.stack(flows)
 
 
-def _paint_skin(
-    faces: Faces, crops: Crops, index: int, rng: np.random.Generator
-) -> np.ndarray:
+def _paint_skin(faces: Faces, crops: Crops, index: int, rng: np.random.Generator) -> np.ndarray:
     """Paint a face with texture where faces have it, `(224, 224)` float32, grey levels."""
     face = {name: float(values[index]) for name, values in vars(faces).items()}
     one = Crops(**{name: values[index : index + 1] for name, values in vars(crops).items()})
@@ -125,7 +125,9 @@ def _paint_skin(
         skin *= 1 - rng.uniform(0.1, 0.5) * step(y - face["nose_y"] - 12, 14) * (
             0.6 + 0.4 * grain(2, 4)
         )
-    cheeks = np.exp(-0.5 * ((away - 0.6 * face["mouth_width"] - 12 - 0.3 * (y - face["nose_y"])) / 4) ** 2)
+    cheeks = np.exp(
+        -0.5 * ((away - 0.6 * face["mouth_width"] - 12 - 0.3 * (y - face["nose_y"])) / 4) ** 2
+    )
     skin *= 1 - rng.uniform(0, 0.15) * cheeks * spot(45, face["nose_y"] + 18, 40, 25)
     brow = spot(face["eye_x"], face["brow_y"], 0.9 * face["eye_width"], rng.uniform(3.5, 7))
     skin *= 1 - np.clip(brow * (0.6 + 0.35 * grain(2, 5)), 0, 1) * rng.uniform(0.2, 0.85)
@@ -133,7 +135,9 @@ def _paint_skin(
     skin += opening * rng.uniform(0, 60)
     iris = np.hypot(away - face["eye_x"] - rng.normal(), y) / (0.38 * face["eye_width"])
     skin *= 1 - rng.uniform(0.5, 0.95) * step(1 - iris, 0.25) * np.clip(1.6 * opening, 0, 1)
-    lid = np.exp(-0.5 * ((y + face["eye_open"] * (1 - ((away - face["eye_x"]) / 32) ** 2)) / 1.8) ** 2)
+    lid = np.exp(
+        -0.5 * ((y + face["eye_open"] * (1 - ((away - face["eye_x"]) / 32) ** 2)) / 1.8) ** 2
+    )
     skin *= 1 - rng.uniform(0.2, 0.8) * lid * spot(face["eye_x"], 0, 18, 20)
     skin *= 1 - rng.uniform(0.2, 0.8) * spot(0.5 * face["nose_width"], face["nose_y"], 6, 3)
     lips = spot(0, face["mouth_y"], 0.6 * face["mouth_width"], 9)

@@ -71,9 +71,7 @@ def draw_scenes(
     crops = draw_crops(faces, ingredients, rng)
     expressions = draw_expressions(count, ingredients, rng)
     strength = _log_uniform(rng, *STRENGTHS, count)
-    expression = render(
-        unit_hills(faces, expressions, strength, ingredients, rng), crops, size
-    )
+    expression = render(unit_hills(faces, expressions, strength, ingredients, rng), crops, size)
     kind = np.searchsorted(_NOTHING, rng.random(count) * _NOTHING[-1])
     nothing = (rng.random(count) < NOTHING_SHARE) & ingredients.nothing
     field = np.where(nothing[:, None, None, None], np.float32(0), expression)
