@@ -26,6 +26,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "compare": configs.CompareConfig,
     "predict": configs.PredictConfig,
     "measure-corpus": configs.MeasureCorpusConfig,
+    "measure-pretrained": configs.MeasurePretrainedConfig,
     "measure-jpeg": configs.MeasureJpegConfig,
     "demo": configs.DemoConfig,
 }

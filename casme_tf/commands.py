@@ -178,6 +178,14 @@ def measure_corpus(config: configs.MeasureCorpusConfig) -> None:
     print(measure_corpus(config.corpus, limit=config.limit).to_string())
 
 
+def measure_pretrained(config: configs.MeasurePretrainedConfig) -> None:
+    """Measure drawn weights on a stand-in corpus."""
+    from casme_tf.measure_pretrained import measure_pretrained
+
+    print(measure_pretrained(config).describe())
+    print(config.out)
+
+
 def measure_jpeg(config: configs.MeasureJpegConfig) -> None:
     """Print the motion that JPEG coding makes."""
     from casme_tf.jpeg_fidelity import measure_jpeg_fidelity

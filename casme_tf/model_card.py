@@ -153,7 +153,11 @@ def _architecture(name: str) -> str:
 
 
 def _backbone(weights: str) -> str:
-    known = {"imagenet": "ImageNet weights", "none": "random weights"}
+    known = {
+        "imagenet": "ImageNet weights",
+        "drawn": "weights learnt from drawn motion",
+        "none": "random weights",
+    }
     return known.get(weights) or f"the weights file {Path(weights).name}"
 
 

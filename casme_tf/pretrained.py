@@ -13,9 +13,9 @@ from casme_tf.errors import UserError
 from casme_tf.labels import FOUR, MEGC3, Scheme
 from casme_tf.layers import NormalizeMotion
 from casme_tf.models.architecture import pair_inputs
-from casme_tf.models.drawn_weights import assign_weights, drawn_file, read_weights, thresholds_of
+from casme_tf.models.drawn_weights import assign_weights, drawn_file, read_training, read_weights
 from casme_tf.models.motion_classifier import pair_motion
-from casme_tf.models.motion_net import SIZE, class_probabilities, head_logits, trunk
+from casme_tf.models.motion_net import SIZE, class_probabilities, even_embedding, head_logits
 from casme_tf.synthetic.action_units import UNITS
 
 SCHEMES = {scheme.name: scheme for scheme in (FOUR, MEGC3)}
@@ -106,7 +106,7 @@ def threshold(scheme: str = "four", *, weights: Path | None = None) -> float:
         scheme: As for `load`.
         weights: As for `load`.
     """
-    return thresholds_of(weights or drawn_file())[_scheme(scheme).name]
+    return read_training(weights or drawn_file())["thresholds"][_scheme(scheme).name]
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,8 @@ class Recognizer:
 def _heads(weights: Path | None) -> tuple[keras.KerasTensor, dict[str, keras.KerasTensor]]:
     """Return the input and the logits of all heads, with their weights."""
     motion = keras.Input((SIZE, SIZE, 3), name="motion")
-    heads = head_logits(trunk(NormalizeMotion(name="encoding")(motion), dropout=0.0))
+    image = NormalizeMotion(name="encoding")(motion)
+    heads = head_logits(even_embedding(image, dropout=0.0))
     assign_weights(keras.Model(motion, heads), read_weights(weights or drawn_file()))
     return motion, heads
 

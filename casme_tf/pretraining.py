@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from casme_tf import pretrained
 from casme_tf.config import PretrainConfig
 from casme_tf.drawn_batches import paint_bank, training_batches
 from casme_tf.errors import UserError
@@ -20,11 +22,18 @@ from casme_tf.layers import NormalizeMotion
 from casme_tf.models.drawn_weights import TRAINING, WEIGHTS, write_weights
 from casme_tf.models.motion_net import SIZE, head_logits, trunk
 from casme_tf.run import versions
-from casme_tf.synthetic.fields import Ingredients, MotionFields
+from casme_tf.synthetic.fields import Ingredients, MotionFields, draw_fields
+from casme_tf.synthetic.fields.painted_pairs import painted_fields
 
 DROPOUT = 0.1
 WEIGHT_DECAY = 1e-3
 _TOLD_EVERY = 50  # steps
+
+FALSE_ALARMS = 0.1
+"""Share of fields without an expression that may pass for a clear one; it sets the thresholds."""
+
+_HELD_OUT = 4000  # fields that nothing is trained on, and a quarter as many painted ones
+_HELD_OUT_SEED = 2**31 - 1  # no training may have it
 
 _LOSS_WEIGHTS = {"action_units": 8.0, "strengths": 0.25, "expression": 1.0}
 _LOSS_WEIGHTS |= {scheme.name: 1.0 for scheme in (FOUR, MEGC3)}
@@ -63,6 +72,8 @@ def pretrain(config: PretrainConfig) -> Path:
             "ingredients": asdict(ingredients),
             "parameters": int(model.count_params()),
             "versions": versions(),
+            "thresholds": _thresholds(folder / WEIGHTS),
+            "false_alarms": FALSE_ALARMS,
         }
         (folder / TRAINING).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return config.out
@@ -123,9 +134,25 @@ def _fit(
                 model.reset_metrics()
 
 
+def _thresholds(weights: Path) -> dict[str, float]:
+    """Return, by scheme, the probability that few fields without an expression reach."""
+    fields = MotionFields.join(
+        [
+            draw_fields(_HELD_OUT, np.random.default_rng(_HELD_OUT_SEED)),
+            *painted_fields(_HELD_OUT // 4, _HELD_OUT_SEED),
+        ]
+    )
+    nothing = fields.motion[fields.emotions < 0]
+    thresholds = {}
+    for scheme in (FOUR, MEGC3):
+        likeliest = pretrained.load(scheme.name, weights=weights)(nothing).numpy().max(axis=1)
+        thresholds[scheme.name] = round(float(np.quantile(likeliest, 1 - FALSE_ALARMS)), 3)
+    return thresholds
+
+
 def _check(config: PretrainConfig) -> None:
     for name, value, low, high in (
-        ("seed", config.seed, 0, 2**31 - 1),
+        ("seed", config.seed, 0, 2**31 - 2),
         ("steps", config.steps, 1, 10**6),
         ("batch-size", config.batch_size, 4, 4096),
         ("painted", config.painted, 1, 10**6),

@@ -141,8 +141,11 @@ def _resolved(config: TrainConfig) -> tuple[TrainConfig, Recipe]:
             f"--learning-rate must be above 0 and below 1. Received: {config.learning_rate}."
         )
     size = config.network_size or config.frame_size
+    weights = config.weights or ARCHITECTURES[config.arch].weights
     data_dir = config.data_dir and config.data_dir.expanduser().resolve()
-    config = replace(config, run=config.run_name, data_dir=data_dir, network_size=size)
+    config = replace(
+        config, run=config.run_name, data_dir=data_dir, network_size=size, weights=weights
+    )
     return replace(config, **asdict(recipe)), recipe
 
 

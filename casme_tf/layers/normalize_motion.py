@@ -104,7 +104,7 @@ class NormalizeMotion(Float32Layer):
 def _slopes(field: tf.Tensor) -> tf.Tensor:
     """Return stretch along x, stretch along y and shear a cell, `(B, 3, n, n)`."""
     size = field.shape[-1]
-    matrix = np.gradient(np.eye(size), axis=0).astype(np.float32)
+    matrix = np.asarray(np.gradient(np.eye(size), axis=0), np.float32)
     along_x = field @ matrix.T
     along_y = tf.linalg.matrix_transpose(tf.linalg.matrix_transpose(field) @ matrix.T)
     shear = 0.5 * (along_y[:, :1] + along_x[:, 1:])

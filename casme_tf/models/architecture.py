@@ -42,12 +42,14 @@ class Architecture:
             `dropout` by name.
         motion: What `motion` gives: a flow field, or the pair of frames itself.
         recipe: How it is trained unless told otherwise.
+        weights: What it begins with unless told otherwise.
     """
 
     name: str
     build: Callable[..., keras.Model]
     motion: Literal["flow", "pair"]
     recipe: Recipe
+    weights: str = "imagenet"
 
 
 def pair_inputs(frame_size: int) -> dict[str, keras.KerasTensor]:

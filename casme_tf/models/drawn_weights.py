@@ -25,22 +25,19 @@ def drawn_file() -> Path:
     return FOLDER / WEIGHTS
 
 
-def read_training(folder: Path | None = None) -> dict[str, Any]:
-    """Return how weights were made.
-
-    Args:
-        folder: Where `pretrain` wrote them. Default: those of this package.
+def read_training(weights: Path) -> dict[str, Any]:
+    """Return how weights were made: the content of training.json beside them.
 
     Raises:
-        UserError: If it is no such folder.
+        UserError: If there is none.
     """
-    path = (folder or FOLDER) / TRAINING
+    path = weights.with_name(TRAINING)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"Drawn weights must be in a folder that pretrain wrote, with {TRAINING}. "
-            f"Received: {path.parent} ({type(error).__name__})."
+            f"Weights of motion_net must have {TRAINING} beside them, as pretrain writes it. "
+            f"Received: {weights} ({type(error).__name__})."
         ) from None
 
 

@@ -16,7 +16,7 @@ from casme_tf.models.motion_net import (
     CONVOLUTIONS,
     SIZE,
     class_probabilities,
-    trunk,
+    even_embedding,
 )
 
 
@@ -82,7 +82,7 @@ def motion_network(
         UserError: If the weights cannot be had or do not fit.
     """
     image = keras.Input((SIZE, SIZE, CHANNELS), name="image")
-    embedding = trunk(image, dropout)
+    embedding = even_embedding(image, dropout)
     shown = keras.layers.Dense(1, dtype="float32", name="expression")(embedding)
     head = CLASS_HEADS.get(classes, "classes")
     logits = keras.layers.Dense(classes, dtype="float32", name=head)(embedding)
@@ -94,6 +94,25 @@ def motion_network(
             network.get_layer(name).trainable = False
             network.get_layer(f"{name}_norm").trainable = False
     return network
+
+
+def motion_model(*, classes: int = 4, weights: str = "drawn", dropout: float = 0.1) -> keras.Model:
+    """Build the classifier of motion that was computed beforehand.
+
+    Args:
+        classes: Number of classes.
+        weights: See `motion_network`.
+        dropout: As for `motion_network`.
+
+    Input shape:
+        `(B, 28, 28, 3)` float32 named `motion`, as from `UVStrain`.
+
+    Output shape:
+        `(B, classes)` float32 probabilities.
+    """
+    motion = keras.Input((SIZE, SIZE, 3), name="motion")
+    network = motion_network(classes=classes, weights=weights, dropout=dropout)
+    return keras.Model(motion, network(NormalizeMotion(name="encoding")(motion)), name="motion_net")
 
 
 def pair_motion(frame_size: int) -> keras.Model:
@@ -110,4 +129,5 @@ MOTION_NET = Architecture(
     build=motion_classifier,
     motion="flow",
     recipe=Recipe(batch_size=32, epochs=60, patience=12, dropout=0.1),
+    weights="drawn",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 
 from casme_tf.labels import FOUR, MEGC3
 from casme_tf.synthetic.action_units import UNITS
@@ -41,6 +42,24 @@ def trunk(image: keras.KerasTensor, dropout: float) -> keras.KerasTensor:
     x = keras.layers.Flatten(name="flatten")(x)  # where something moves matters: no pooling
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     return keras.layers.Dense(EMBEDDING, activation="relu", name="embedding")(x)
+
+
+def even_embedding(image: keras.KerasTensor, dropout: float) -> keras.KerasTensor:
+    """Embed motion and its mirror image, and average: left and right make no difference.
+
+    Heads are linear in the embedding, so this averages their logits.
+
+    Args:
+        image: `(B, 28, 28, 6)`, as from `NormalizeMotion`.
+        dropout: As for `trunk`.
+
+    Returns:
+        `(B, 80)`, the same for a face and its mirror image.
+    """
+    signs = np.array([-1, 1, 1, 1, -1, 1], np.float32)  # dx and shear turn round
+    mirrored = keras.ops.flip(image, axis=2) * signs
+    both = trunk(keras.ops.concatenate([image, mirrored], axis=0), dropout)
+    return keras.layers.Average(name="even")(keras.ops.split(both, 2, axis=0))
 
 
 def head_logits(embedding: keras.KerasTensor) -> dict[str, keras.KerasTensor]:

@@ -37,7 +37,8 @@ def estimate(
     count, size = field.shape[:2]
     texture = _texture(faces, crops, size, rng)  # (n, size, size, 1), about 1 on the skin
     if ingredients.smoothing:
-        field = _blur(field, rng.integers(len(_BLURS), size=count))
+        which = rng.integers(0, len(_BLURS), (count,))
+        field = _blur(field, which)
         lack = np.where(rng.random(count) < 0.6, rng.uniform(0, 0.8, count), 0)
         field = field * (texture / (texture + lack[:, None, None, None]))
     if ingredients.noise:
@@ -114,8 +115,8 @@ def _invent(field: np.ndarray, faces: Faces, crops: Crops, rng: np.random.Genera
     middle = (0.5 * (faces.chin + faces.crown))[:, None, None]
     radius = np.sqrt((x / faces.half_width[:, None, None]) ** 2 + ((y - middle) / up) ** 2)
     rim = np.exp(-0.5 * ((radius - rng.uniform(0.85, 1.1, (count, 1, 1))) / 0.1) ** 2)
-    hairline = y < rng.uniform(-130, -50, (count, 1, 1))
-    hair = np.maximum(rim * (y < 40), 0.5 * hairline)[..., None]
+    above = np.less(y, rng.uniform(-130, -50, (count, 1, 1)))
+    hair = np.maximum(rim * np.less(y, 40), 0.5 * above)[..., None]
     field = field + some(0.3, 0.03, 0.6) * hair * smooth_noise(count, size, rng, channels=2)
     eye_x = faces.eye_x[:, None, None]
     ring = np.sqrt(((np.abs(x) - eye_x) / 36) ** 2 + ((y - 4) / 26) ** 2)

@@ -69,7 +69,7 @@ def draw_fields(
     """
     ingredients = ingredients or Ingredients()
     scenes = draw_scenes(count, SIZE, ingredients, rng)
-    noise = np.exp(rng.uniform(*np.log(NOISE), count))
+    noise = NOISE[0] * (NOISE[1] / NOISE[0]) ** rng.random(count)
     # Between frames that are the same but for rounding there is hardly any.
     noise *= np.where(scenes.quiet, 10 ** rng.uniform(-3, 0.3, count), 1)
     flow = estimate(scenes.field, scenes.faces, scenes.crops, noise, ingredients, rng)

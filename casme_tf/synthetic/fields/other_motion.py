@@ -175,7 +175,8 @@ def _random_hills(size: int, rng: np.random.Generator) -> np.ndarray:
     one = np.zeros(1, np.float32)
     whole = Crops(one - 0.5, one - 0.5, one + 1, one + 1, one)
     power = np.full(len(x), 2.0)
-    hills = Hills(np.zeros(len(x), np.int64), x, y, *(move / FRAME), width, height, power)
+    move_x, move_y = move / FRAME
+    hills = Hills(np.zeros(len(x), np.int64), x, y, move_x, move_y, width, height, power)
     return render(hills, whole, size)[0]
 
 

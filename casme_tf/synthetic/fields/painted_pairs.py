@@ -65,30 +65,41 @@ def paint_pair(
         points = grid - moved
     # Both are sampled between pixels, so that neither is sharper than the other.
     offset = rng.uniform(0.25, 0.75, 2).astype(np.float32)
-    level = np.exp(rng.uniform(np.log(0.2), np.log(3.0)))
-    quality = int(rng.integers(75, 101))
-    coarse = rng.uniform(0.5, 1.0) if rng.random() < 0.4 else 1.0
-    frames = []
-    for where in (grid, points):
-        frame = cv2.remap(
-            skin, where + offset, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+    camera = {
+        "noise": float(np.exp(rng.uniform(np.log(0.2), np.log(3.0)))),
+        "quality": int(rng.integers(75, 101)),
+        "coarse": float(rng.uniform(0.5, 1.0)) if rng.random() < 0.4 else 1.0,
+    }
+    onset, apex = (
+        _photograph(
+            cv2.remap(skin, at + offset, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101),
+            rng,
+            **camera,
         )
-        if coarse < 1:  # the crop had fewer pixels, and was enlarged
-            small = cv2.resize(frame, None, fx=coarse, fy=coarse, interpolation=cv2.INTER_AREA)
-            small += level * rng.standard_normal(small.shape, np.float32)
-            frame = cv2.resize(small, (FRAME, FRAME), interpolation=cv2.INTER_LINEAR)
-        else:
-            frame = frame + level * rng.standard_normal(frame.shape, np.float32)
-        frame = frame * (1 + 0.01 * rng.standard_normal())
-        _, jpeg = cv2.imencode(
-            ".jpg",
-            np.clip(np.rint(frame), 0, 255).astype(np.uint8),
-            [cv2.IMWRITE_JPEG_QUALITY, quality],
-        )
-        frames.append(cv2.imdecode(jpeg, cv2.IMREAD_GRAYSCALE))
-    if scenes.quiet[index] and rng.random() < 0.3:
-        frames[1] = frames[0]
-    return frames[0], frames[1]
+        for at in (grid, points)
+    )
+    same = scenes.quiet[index] and rng.random() < 0.3
+    return onset, onset if same else apex
+
+
+def _photograph(
+    picture: np.ndarray, rng: np.random.Generator, *, noise: float, quality: int, coarse: float
+) -> np.ndarray:
+    """Return a picture as a camera and JPEG leave it, `(224, 224)` uint8.
+
+    Args:
+        picture: `(224, 224)` float32, grey levels.
+        rng: Source of chance for noise and light.
+        noise: Standard deviation of the sensor's noise, grey levels.
+        quality: Of JPEG.
+        coarse: Px of the sensor for a px of the crop, at most 1; the crop was enlarged from them.
+    """
+    small = cv2.resize(picture, None, fx=coarse, fy=coarse, interpolation=cv2.INTER_AREA)
+    small = small + noise * rng.standard_normal(small.shape, np.float32)
+    frame = cv2.resize(small, picture.shape, interpolation=cv2.INTER_LINEAR)
+    frame = np.clip(np.rint(frame * (1 + 0.01 * rng.standard_normal())), 0, 255).astype(np.uint8)
+    _, jpeg = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_GRAYSCALE))
 
 
 def _flows(scenes: Scenes, rng: np.random.Generator) -> np.ndarray:
