@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -30,7 +29,7 @@ from casme_tf.sensitivity_figure import sensitivity_figure
 from casme_tf.synthetic import open_corpus
 from casme_tf.synthetic.action_units import BLINK, UNITS
 from casme_tf.synthetic.casting import CastClip
-from casme_tf.synthetic.corpus import load_cast
+from casme_tf.synthetic.corpus import ARGUMENTS_FILE, load_cast
 
 MEASUREMENTS = "measurements.json"
 SENSITIVITY = "sensitivity.csv"
@@ -86,42 +85,60 @@ def measure_pretrained(config: MeasurePretrainedConfig) -> Measured:
     Raises:
         UserError: If there is no such corpus, or a frame is missing.
     """
-    corpus = open_corpus(config.corpus)
-    if config.limit is not None and config.limit < 1:
-        raise UserError(f"--limit must be at least 1 clip. Received: {config.limit}.")
     weights = config.weights or drawn_file()
-    models = {name: pretrained.load(name, weights=weights) for name in pretrained.SCHEMES}
-    units = pretrained.load_action_units(weights=weights)
-    cast = load_cast(corpus.root)
-    count = min(config.limit or len(cast.clips), len(cast.clips))
-    clips = [cast.clips[i] for i in np.linspace(0, len(cast.clips) - 1, count).astype(int)]
-    keys = [(name, amount) for name, entry in DISTURBANCES.items() for amount in entry[1]]
-    motion = _motion(corpus.raw, cast, clips, keys, config.seed)
+    pretrained.threshold(weights=weights)  # complains before the corpus is read
     with atomic_folder(config.out, overwrite=config.overwrite) as folder:
-        measured = _measure(clips, keys, motion, models, units, weights)
+        disturbed = disturb_corpus(config.corpus, limit=config.limit, seed=config.seed)
+        measured = judge(disturbed, weights)
         measured.sensitivity.to_csv(folder / SENSITIVITY, index=False, float_format="%.4f")
         save_png(sensitivity_figure(measured.sensitivity), folder / PICTURE)
         record = {
-            "corpus": json.loads((corpus.root / "corpus.json").read_text()),
+            "corpus": json.loads((config.corpus / ARGUMENTS_FILE).read_text(encoding="utf-8")),
             "seed": config.seed,
-            "clips": len(clips),
+            "clips": len(disturbed.clips),
             "figures": measured.figures,
             "units": measured.units.to_dict("records"),
-            "sensitivity": measured.sensitivity.to_dict("records"),
+            "sensitivity": measured.sensitivity.replace({np.nan: None}).to_dict("records"),
         }
         (folder / MEASUREMENTS).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return measured
 
 
-def _motion(
-    raw: Path, cast: Any, clips: list[CastClip], keys: list[Key], seed: int
-) -> dict[Key, np.ndarray]:
-    """Return the motion of every clip under every disturbance, `(clips, 28, 28, 3)` each."""
+@dataclass(frozen=True)
+class Disturbed:
+    """Motion of the clips of a corpus under every disturbance.
+
+    Attributes:
+        clips: What each clip shows.
+        motion: `(clips, 28, 28, 3)` float32 by name and amount of the disturbance.
+    """
+
+    clips: list[CastClip]
+    motion: dict[Key, np.ndarray]
+
+
+def disturb_corpus(root: Path, *, limit: int | None = None, seed: int = 0) -> Disturbed:
+    """Compute the motion of a corpus's clips, as they are and disturbed.
+
+    Args:
+        root: Folder that `synthesize` made.
+        limit: Take only so many clips, evenly spaced. Default: all.
+        seed: Seed of the disturbances.
+
+    Raises:
+        UserError: If there is no such corpus, or a frame is missing.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"The limit must be at least 1 clip. Received: {limit}.")
+    corpus, cast = open_corpus(root), load_cast(root)
+    count = min(limit or len(cast.clips), len(cast.clips))
+    clips = [cast.clips[i] for i in np.linspace(0, len(cast.clips) - 1, count).astype(int)]
+    keys = [(name, amount) for name, entry in DISTURBANCES.items() for amount in entry[1]]
     compute = tf.function(pair_motion(pretrained.FRAME))
     found: dict[Key, list[np.ndarray]] = {key: [] for key in keys}
     with FaceDetector() as detector:
         for clip in tqdm(clips, desc="disturbing clips", unit="clip"):
-            filmed = film(raw, cast, clip, detector, seed)
+            filmed = film(corpus.raw, cast, clip, detector, seed)
             pairs = [DISTURBANCES[name][0](filmed, amount) for name, amount in keys]
             frames = {
                 name: np.stack([resize(pair[i], pretrained.FRAME) for pair in pairs])
@@ -129,26 +146,26 @@ def _motion(
             }
             for key, motion in zip(keys, compute(frames).numpy(), strict=True):
                 found[key].append(motion)
-    return {key: np.stack(motion) for key, motion in found.items()}
+    return Disturbed(clips, {key: np.stack(motion) for key, motion in found.items()})
 
 
-def _measure(
-    clips: list[CastClip],
-    keys: list[Key],
-    motion: dict[Key, np.ndarray],
-    models: dict[str, keras.Model],
-    units: keras.Model,
-    weights: Path,
-) -> Measured:
+def judge(disturbed: Disturbed, weights: Path) -> Measured:
+    """Ask a recogniser about motion of a corpus.
+
+    Args:
+        disturbed: From `disturb_corpus`.
+        weights: A weights.npz of `pretrain`.
+    """
+    clips, motion = disturbed.clips, disturbed.motion
     acts = _true_units(clips)
-    found = {key: units(motion[key]) for key in keys}
-    f1 = {key: _unit_f1(acts, answer["action_units"].numpy()) for key, answer in found.items()}
+    detector = pretrained.load_action_units(weights=weights)
+    told = {key: detector(x)["action_units"].numpy() for key, x in motion.items()}
     figures, rows = {}, []
-    for name, model in models.items():
-        scheme = pretrained.SCHEMES[name]
-        kept, labels = scheme.select(clip.emotion for clip in clips)
+    for name, scheme in pretrained.SCHEMES.items():
+        model = pretrained.load(name, weights=weights)
         clear = pretrained.threshold(name, weights=weights)
-        answers = {key: model(motion[key][kept]).numpy() for key in keys}
+        kept, labels = scheme.select(clip.emotion for clip in clips)
+        answers = {key: model(x[kept]).numpy() for key, x in motion.items()}
         usual = answers[UNDISTURBED].argmax(axis=1)
         figures[name] = _figures([clips[i] for i in kept], labels, usual, scheme.classes)
         for key, probabilities in answers.items():
@@ -164,13 +181,13 @@ def _measure(
                     "confidence": sure.mean(),
                     "clear": (sure >= clear).mean(),
                     "same answer": (likely == usual).mean(),
-                    "units F1": f1[key] if expressed else np.nan,
+                    "units F1": _unit_f1(acts, told[key]) if expressed else np.nan,
                 }
             )
     people = len({clip.subject for clip in clips})
     return Measured(
         figures,
-        _unit_table(acts, found[UNDISTURBED]["action_units"].numpy()),
+        _unit_table(acts, told[UNDISTURBED]),
         pd.DataFrame(rows),
         f"{len(clips)} stand-in clips of {people} drawn people",
     )

@@ -121,7 +121,7 @@ def _invent(field: np.ndarray, faces: Faces, crops: Crops, rng: np.random.Genera
     eye_x = faces.eye_x[:, None, None]
     ring = np.sqrt(((np.abs(x) - eye_x) / 36) ** 2 + ((y - 4) / 26) ** 2)
     glasses = np.exp(-0.5 * ((ring - 1) / 0.2) ** 2)[..., None]
-    worn = rng.random(count) < 0.15
+    worn = np.less(rng.random(count), 0.15)
     keep = 1 - worn[:, None, None, None] * rng.uniform(0.3, 1, (count, 1, 1, 1)) * glasses
     field = field * keep
     glint = np.where(worn, rng.uniform(0, 0.4, count), 0)[:, None, None, None]

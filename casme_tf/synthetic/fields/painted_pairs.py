@@ -1,7 +1,7 @@
 """Real optical flow between painted skins, for the fingerprints that no drawing has.
 
 Skins are plain paintings, not the stand-in corpus's portraits: textures where a face has them,
-moved by a drawn field, with a camera's noise and JPEG's. They cost a twentieth of a portrait, and
+moved by a drawn field, with a camera's noise and JPEG's. They cost an eighth of portraits, and
 training shares no picture with the corpus that it is measured on.
 """
 
@@ -65,16 +65,16 @@ def paint_pair(
         points = grid - moved
     # Both are sampled between pixels, so that neither is sharper than the other.
     offset = rng.uniform(0.25, 0.75, 2).astype(np.float32)
-    camera = {
-        "noise": float(np.exp(rng.uniform(np.log(0.2), np.log(3.0)))),
-        "quality": int(rng.integers(75, 101)),
-        "coarse": float(rng.uniform(0.5, 1.0)) if rng.random() < 0.4 else 1.0,
-    }
+    level = float(np.exp(rng.uniform(np.log(0.2), np.log(3.0))))
+    quality = int(rng.integers(75, 101))
+    coarse = float(rng.uniform(0.5, 1.0)) if rng.random() < 0.4 else 1.0
     onset, apex = (
         _photograph(
             cv2.remap(skin, at + offset, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101),
             rng,
-            **camera,
+            noise=level,
+            quality=quality,
+            coarse=coarse,
         )
         for at in (grid, points)
     )

@@ -117,7 +117,7 @@ def _peaks() -> np.ndarray:
     face, pull = np.nonzero(np.eye(count, dtype=bool)[:, _UNIT])
     marks = _landmarks(faces)[face, pull] + _SHIFT[pull]
     move = _DIRECTION[pull] * np.where(marks[:, :1] == 0, 0.5, 1.0)
-    y, x = np.mgrid[-100:200:4, -120:120:4][:, None].astype(np.float32)
+    y, x = np.mgrid[-100:200:2, -120:120:2][:, None].astype(np.float32)
     total = np.zeros((count, *x.shape[1:], 2))
     for side in (-1, 1):
         across = (x - side * marks[:, 0, None, None]) / _SIZE[pull, 0, None, None]
