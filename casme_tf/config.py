@@ -219,7 +219,7 @@ class MeasurePretrainedConfig:
     weights: Path | None = None
     """A weights.npz of `pretrain`. Default: the one of this package."""
     out: Path = Path("build/measured")
-    """Folder to make, for measurements.json, sensitivity.csv and sensitivity.png."""
+    """Folder to make, for measurements.json, sensitivity.csv and .png, and model_card.md."""
     limit: int | None = None
     """Measure only so many clips, evenly spaced."""
     seed: int = 0

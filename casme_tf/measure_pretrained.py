@@ -16,15 +16,17 @@ from tqdm import tqdm
 from casme_tf import pretrained
 from casme_tf.config import MeasurePretrainedConfig
 from casme_tf.disturbances import DISTURBANCES, UNDISTURBED, WITHOUT_EXPRESSION, film
+from casme_tf.drawn_card import render_drawn_card
 from casme_tf.errors import UserError
 from casme_tf.evaluation import summarize
 from casme_tf.face_crop import FaceDetector
 from casme_tf.figure_text import FIGURE_NAMES
 from casme_tf.files import atomic_folder
-from casme_tf.models.drawn_weights import drawn_file
+from casme_tf.models.drawn_weights import drawn_file, read_training
 from casme_tf.models.motion_classifier import pair_motion
 from casme_tf.predict import resize
 from casme_tf.report_figures import save_png
+from casme_tf.run import MODEL_CARD
 from casme_tf.sensitivity_figure import sensitivity_figure
 from casme_tf.synthetic import open_corpus
 from casme_tf.synthetic.action_units import BLINK, UNITS
@@ -80,7 +82,7 @@ def measure_pretrained(config: MeasurePretrainedConfig) -> Measured:
         config: Which; see `MeasurePretrainedConfig`.
 
     Returns:
-        What was measured; it is also written to `config.out`.
+        What was measured; it is also written to `config.out`, with the weights' model card.
 
     Raises:
         UserError: If there is no such corpus, or a frame is missing.
@@ -101,6 +103,8 @@ def measure_pretrained(config: MeasurePretrainedConfig) -> Measured:
             "sensitivity": measured.sensitivity.replace({np.nan: None}).to_dict("records"),
         }
         (folder / MEASUREMENTS).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        card = render_drawn_card(read_training(weights), record)
+        (folder / MODEL_CARD).write_text(card, encoding="utf-8")
     return measured
 
 
@@ -179,7 +183,7 @@ def judge(disturbed: Disturbed, weights: Path) -> Measured:
                     "unit": DISTURBANCES[key[0]][2],
                     "accuracy": (likely == labels).mean() if expressed else np.nan,
                     "confidence": sure.mean(),
-                    "clear": (sure >= clear).mean(),
+                    "called clear": (sure >= clear).mean(),
                     "same answer": (likely == usual).mean(),
                     "units F1": _unit_f1(acts, told[key]) if expressed else np.nan,
                 }

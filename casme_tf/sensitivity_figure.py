@@ -23,7 +23,7 @@ def sensitivity_figure(table: pd.DataFrame) -> Figure:
     """Draw accuracy and mean confidence by the amount of each disturbance.
 
     Args:
-        table: Columns scheme, disturbance, amount, accuracy, confidence and clear, as in
+        table: Columns scheme, disturbance, amount, accuracy, confidence and called clear, as in
             sensitivity.csv.
 
     Returns:
@@ -51,6 +51,6 @@ def sensitivity_figure(table: pd.DataFrame) -> Figure:
 
 def _bars(axes: Axes, rows: pd.DataFrame) -> None:
     names = [f"{row.disturbance}, {row.amount:g}" for row in rows.itertuples()]
-    axes.barh(names, rows["clear"], color=ACCENT[0])
+    axes.barh(names, rows["called clear"], color=ACCENT[0])
     axes.invert_yaxis()
     axes.set(xlabel="called a clear expression", xlim=(0, 1))

@@ -63,7 +63,7 @@ def figures(
     row["units F1"] = measured.units["F1"].mean()
     for name, amount in (("crop off", 0.15), ("scale", 0.6), ("scale", 1.6)):
         row[f"{name} {amount}"] = table.loc[("four", name, amount), "accuracy"]
-    row["false alarms"] = nothing.groupby("disturbance")["clear"].mean().mean()
+    row["false alarms"] = nothing.groupby("disturbance")["called clear"].mean().mean()
     return row
 
 

@@ -30,7 +30,7 @@ LEVELS = [
     {"evaluation", "report", "predict"}
     | {"report_html", "report_facts", "wrong_clips", "compare_runs"}
     | {"crossval", "crossval_record"}
-    | {"measure_pretrained"},
+    | {"measure_pretrained", "drawn_card"},
     {"__main__", "cli", "commands", "demo"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
