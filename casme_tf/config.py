@@ -192,7 +192,7 @@ class PretrainConfig:
     """Train motion_net on drawn fields of motion alone, as the weights of this package were."""
 
     out: Path = Path("build/motion_net")
-    """Folder to make, for weights.npz and training.json."""
+    """Folder to make, for weights.npz, training.json and model_card.md."""
     seed: int = 12
     """Seed of everything random; the same seed gives the same weights on the same machine."""
     steps: int = 3000

@@ -15,13 +15,14 @@ from tqdm import tqdm
 from casme_tf import pretrained
 from casme_tf.config import PretrainConfig
 from casme_tf.drawn_batches import paint_bank, training_batches
+from casme_tf.drawn_card import render_drawn_card
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_folder
 from casme_tf.labels import FOUR, MEGC3
 from casme_tf.layers import NormalizeMotion
 from casme_tf.models.drawn_weights import TRAINING, WEIGHTS, write_weights
 from casme_tf.models.motion_net import SIZE, head_logits, trunk
-from casme_tf.run import versions
+from casme_tf.run import MODEL_CARD, versions
 from casme_tf.synthetic.fields import Ingredients, MotionFields, draw_fields
 from casme_tf.synthetic.fields.painted_pairs import painted_fields
 
@@ -32,7 +33,9 @@ _TOLD_EVERY = 50  # steps
 FALSE_ALARMS = 0.1
 """Share of fields without an expression that may pass for a clear one; it sets the thresholds."""
 
-_HELD_OUT = 4000  # fields that nothing is trained on, and a quarter as many painted ones
+HELD_OUT = 4000
+"""Drawn fields that nothing is trained on, for the thresholds; beside a quarter as many painted."""
+
 _HELD_OUT_SEED = 2**31 - 1  # no training may have it
 
 _LOSS_WEIGHTS = {"action_units": 8.0, "strengths": 0.25, "expression": 1.0}
@@ -48,7 +51,7 @@ def pretrain(config: PretrainConfig) -> Path:
         config: What to train; see `PretrainConfig`.
 
     Returns:
-        The folder, with weights.npz and training.json.
+        The folder, with weights.npz, training.json and model_card.md.
 
     Raises:
         UserError: If an argument is out of range, or the folder exists.
@@ -76,6 +79,7 @@ def pretrain(config: PretrainConfig) -> Path:
             "false_alarms": FALSE_ALARMS,
         }
         (folder / TRAINING).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        (folder / MODEL_CARD).write_text(render_drawn_card(record), encoding="utf-8")
     return config.out
 
 
@@ -138,8 +142,8 @@ def _thresholds(weights: Path) -> dict[str, float]:
     """Return, by scheme, the probability that few fields without an expression reach."""
     fields = MotionFields.join(
         [
-            draw_fields(_HELD_OUT, np.random.default_rng(_HELD_OUT_SEED)),
-            *painted_fields(_HELD_OUT // 4, _HELD_OUT_SEED),
+            draw_fields(HELD_OUT, np.random.default_rng(_HELD_OUT_SEED)),
+            *painted_fields(HELD_OUT // 4, _HELD_OUT_SEED),
         ]
     )
     nothing = fields.motion[fields.emotions < 0]

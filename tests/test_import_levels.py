@@ -26,11 +26,18 @@ LEVELS = [
     | {"drawn_batches", "pretrained"}
     | {"learners", "keras_learner", "fold_task", "crossval_inputs", "scheme_clips"},
     {"pretraining", "training", "export", "saved_model", "tflite", "parity", "model_card"}
-    | {"cross_validation", "engines", "cross_validated_models", "crossval_plan", "zero_shot"},
+    | {
+        "cross_validation",
+        "engines",
+        "cross_validated_models",
+        "crossval_plan",
+        "zero_shot",
+        "drawn_card",
+    },
     {"evaluation", "report", "predict"}
     | {"report_html", "report_facts", "wrong_clips", "compare_runs"}
     | {"crossval", "crossval_record"}
-    | {"measure_pretrained", "drawn_card"},
+    | {"measure_pretrained"},
     {"__main__", "cli", "commands", "demo"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
