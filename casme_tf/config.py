@@ -126,8 +126,11 @@ class CrossvalConfig:
     """Architectures: majority (the class that most clips have), svm (support vector machine on
     motion and strain, 28 × 28), ststnet (small network on the same), flow and siamese (their
     ResNet50 frozen, the layers after it trained)."""
+    baselines: bool = True
+    """Also test majority, svm and ststnet, which every figure should stand beside. Without it,
+    majority alone."""
     run: str | None = None
-    """Name of the run; of several architectures, what their runs' names begin with: NAME-svm.
+    """Name of the run. Those of several architectures, and of the baselines, are called NAME-ARCH.
     Default: ARCH-PROTOCOL-SCHEME."""
     data_dir: Path | None = None
     """Folder that `tfds build` wrote to. Default: TFDS's own, ~/tensorflow_datasets."""
@@ -141,9 +144,10 @@ class CrossvalConfig:
     scheme: Literal["four", "megc3", "five"] = "four"
     """Classes: four (all clips), megc3 (negative, positive, surprise), five (the corpus's own)."""
     engine: Literal["local", "ray"] = "local"
-    """Where folds are computed: local, one after the other, or ray, several at a time."""
-    workers: int = 1
-    """Number of Ray's processes."""
+    """Where folds are computed: in threads of this process, or by Ray, here or on the cluster at
+    RAY_ADDRESS. Both give the same figures."""
+    workers: int | None = None
+    """Folds at a time, which changes no figure. Default: the number of cores."""
     weights: str = "imagenet"
     """The frozen backbone's weights: imagenet, none (random), or the path of a weights file."""
     frame_size: int = 224

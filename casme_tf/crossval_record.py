@@ -94,19 +94,15 @@ def comparable_runs(run: Path) -> list[RunResults]:
     return found
 
 
-def write_beside(run: Path, others: Iterable[RunResults], majority: dict[str, Any]) -> None:
+def write_beside(run: Path, others: Iterable[RunResults]) -> None:
     """Tell in a run's metrics.json what other runs scored on the same clips.
 
     Args:
         run: The run's folder.
         others: From `comparable_runs`.
-        majority: Figures of the architecture `majority`, told if no other run is one of it.
     """
     results = RunResults.load(run)
     beside = {other.name: figures_of(other.metrics) for other in others}
-    shown = [results, *others]
-    if not any(each.metrics.get("arch") == "majority" for each in shown):
-        beside["majority"] = majority
     with atomic_file(run / METRICS) as temporary:
         text = json.dumps(results.metrics | {"beside": beside}, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -10,7 +10,6 @@ from moving_pairs import opencv_flow, random_pair
 
 from casme_tf.layers import FlowToColor
 
-
 # OpenCV cuts 32 or 64 pixels at a time, as wide as the processor's registers are, but rounds what
 # is left over at a row's end: a whole grey level here and there, on some machines.
 WIDTH = 128

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn_runs import draw_histories, draw_predictions, write_run
-from html_page import Page
+from html_page import Page, read
 from PIL import Image
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
@@ -27,21 +27,6 @@ from casme_tf.report_figures import kept_epochs, training_figure
 from casme_tf.report_html import write_report
 
 RECORDS = ("config.json", "metrics.json", "predictions.csv", "history.csv", "split.csv")
-
-
-def read(path: Path) -> Page:
-    """Read a report and check what holds of each."""
-    page = Page(path.read_text(encoding="utf-8"))
-    assert not re.search(r"\b(?:None|nan|NaN|null|undefined|inf|Infinity)\b|[{}]", page.text)
-    assert "nan%" not in page.source
-    assert [a for a in page.addresses if not a.startswith(("data:", "#"))] == []
-    assert {a[1:] for a in page.addresses if a[0] == "#"} <= set(page.ids)
-    assert len(page.ids) == len(set(page.ids))
-    assert not re.search(r"@import|url\(|https?:", page.source)
-    assert all(image["alt"] for image in page.images)
-    for table in page.tables:
-        assert len({len(row) for row in table}) == 1
-    return page
 
 
 def change_metrics(run: Path, **changes: object) -> None:
