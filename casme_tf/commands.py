@@ -135,11 +135,17 @@ def inspect_tflite(config: configs.InspectTfliteConfig) -> None:
 
 def report(config: configs.ReportConfig) -> None:
     """Write the report of a run."""
+    from casme_tf.crossval_record import comparable_runs, missing_baselines
     from casme_tf.report_html import write_report
     from casme_tf.run import run_folder
 
-    run, *others = (run_folder(config.runs, name) for name in (config.run, *config.beside))
-    print(write_report(run, others, data_dir=config.data_dir, frames=config.frames))
+    run = run_folder(config.runs, config.run)
+    others = comparable_runs(run)
+    named = [run_folder(config.runs, name) for name in config.beside]
+    beside = dict.fromkeys([*named, *(other.folder for other in others)])
+    print(write_report(run, list(beside), data_dir=config.data_dir, frames=config.frames))
+    if advice := missing_baselines(run, others):
+        print(f"note: {advice}", file=sys.stderr)
 
 
 def compare(config: configs.CompareConfig) -> None:

@@ -11,6 +11,9 @@ from tyro.conf import Positional, arg
 RUNS = Path("saved_models")
 """Where runs are kept, seen from the working directory."""
 
+BASELINES = ("majority", "svm", "ststnet")
+"""What every figure stands beside; the first is always computed, as it costs nothing."""
+
 
 @dataclass(frozen=True)
 class SynthesizeConfig:
@@ -237,7 +240,8 @@ class ReportConfig:
     run: str
     """Name of the run; it must have been evaluated."""
     beside: tuple[str, ...] = ()
-    """Names of other runs on the same clips, to stand beside it."""
+    """Names of other runs on the same clips, to stand beside it. Those of the same protocol do so
+    anyway."""
     runs: Path = RUNS
     """Folder of all runs."""
     data_dir: Path | None = None

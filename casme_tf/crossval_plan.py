@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from casme_tf.config import CrossvalConfig
+from casme_tf.config import BASELINES, CrossvalConfig
 from casme_tf.cross_validated_models import CROSS_VALIDATED, CrossValidated, FoldRecipe
 from casme_tf.errors import UserError
 from casme_tf.leaks import guard_folds
@@ -27,9 +27,6 @@ WHY_RANDOM_SCORES_HIGHER = (
     "a model that recognises people answers these clips from their other clips, so that it scores "
     "higher than on people whom it has never seen"
 )
-BASELINES = ("majority", "svm", "ststnet")
-"""What every figure stands beside; the first is always computed, as it costs nothing."""
-
 _COMMON = ("protocol", "scheme", "frame_size", "seed")
 _ELSEWHERE = ("run", "runs", "data_dir")  # where things lie, which decides no figure
 

@@ -219,10 +219,13 @@ def _fit(
     )
     # A model around the same layers is compiled, so that the network is kept without optimizer.
     fitted = keras.Model(network.input, network.output)
+    optimizer = keras.optimizers.Adam(config.learning_rate)
+    # Variables that are first made by a step cause it to be traced a second time.
+    optimizer.build(fitted.trainable_variables)
     fitted.compile(
-        keras.optimizers.Adam(config.learning_rate),
+        optimizer,
         loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
     if not state.finished:
         fitted.fit(

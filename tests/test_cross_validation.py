@@ -1,6 +1,7 @@
 """Cross-validation on plain arrays: what is answered, what is refused, what survives a kill."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -278,3 +279,10 @@ def test_what_does_not_fit_is_refused_in_one_line(changes, message):
     with pytest.raises(UserError, match=message) as refused:
         cross_validate(logistic, **given)
     assert "\n" not in str(refused.value)
+
+
+def test_the_readmes_example_runs_and_finds_nothing_in_noise(capsys):
+    page = Path(__file__).parent.with_name("README.md").read_text()
+    (code,) = (c for c in re.findall("```python\n(.*?)```", page, re.DOTALL) if "cross_val" in c)
+    exec(code, {})
+    assert float(capsys.readouterr().out) < 0.6

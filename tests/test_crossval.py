@@ -13,12 +13,11 @@ from sklearn.metrics import f1_score
 
 from casme_tf import metrics
 from casme_tf.cli import main
-from casme_tf.config import CrossvalConfig
+from casme_tf.config import BASELINES, CrossvalConfig
 from casme_tf.cross_validated_models import CROSS_VALIDATED
 from casme_tf.cross_validation import cross_validate
 from casme_tf.crossval import crossval
 from casme_tf.crossval_inputs import CrossvalInputs
-from casme_tf.crossval_plan import BASELINES
 from casme_tf.errors import UserError
 from casme_tf.input_pipeline import load_pairs
 from casme_tf.labels import CLASSES

@@ -248,6 +248,26 @@ def test_other_runs_stand_beside_it_with_the_paired_difference(tmp_path):
     assert rows["majority"] == ["0.123 0.100 … 0.200"] * 4 + ["–"]
 
 
+def test_runs_on_the_same_clips_stand_beside_it_unasked(tmp_path, capsys):
+    ours = write_run(tmp_path / "ours", draw_predictions(1, 1), arch="flow")
+    write_run(tmp_path / "same", draw_predictions(1, 2), arch="svm")
+    write_run(tmp_path / "shorter", draw_predictions(1, 3, clips=7), arch="ststnet")
+    write_run(tmp_path / "otherwise", draw_predictions(1, 4), arch="ststnet", protocol="kfold")
+    command = ["--run=ours", f"--runs={tmp_path}", "--no-frames"]
+    assert main("report", command) == 0
+    note = capsys.readouterr().err
+    assert note.startswith("note: no majority, ststnet on these clips to stand beside ours.")
+    assert "casme-tf crossval --arch majority svm ststnet --run ours-beside --protocol loso" in note
+    rows = read(ours / "report.html").table("Run", "Accuracy")
+    assert [name for name in rows if not name.startswith("always")] == ["ours (this run)", "same"]
+    for name in ("majority", "ststnet"):
+        write_run(tmp_path / name, draw_predictions(1, 5), arch=name)
+    assert main("report", command) == 0
+    assert capsys.readouterr().err == ""
+    rows = read(ours / "report.html").table("Run", "Accuracy")
+    assert {"same", "majority", "ststnet"} <= set(rows)
+
+
 def test_what_cannot_stand_beside_a_run_is_refused(tmp_path):
     run = write_run(tmp_path / "ours", draw_predictions(1, 1))
     fewer = write_run(tmp_path / "fewer", draw_predictions(1, 1, subjects=11))
