@@ -13,7 +13,7 @@ from casme_tf.artifacts import load_artifact
 from casme_tf.config import PredictConfig
 from casme_tf.errors import UserError
 from casme_tf.images import read_rgb
-from casme_tf.run import model_file, run_folder
+from casme_tf.run import CONFIG, RunRecord, model_file, run_folder
 
 if TYPE_CHECKING:
     from casme_tf.face_crop import Box
@@ -104,4 +104,7 @@ def _model_path(config: PredictConfig) -> Path:
         return config.model
     run = run_folder(config.runs, config.run or "")
     preferred = run / _PREFERRED
-    return preferred if preferred.is_file() else model_file(run)
+    if preferred.is_file():
+        return preferred
+    RunRecord.load(run / CONFIG)  # complains if there is no such run
+    return model_file(run)
