@@ -133,8 +133,8 @@ class FarnebackFlow(Float32Layer):
         flow = None
         for level in pyramid(height, width, self.pyr_scale, self.levels):
             # Both frames at once: few large operators share out better over threads.
-            expanded = tf.split(expand(frames, level, filters), 2)
-            refiner = Refiner(*expanded, level, self.winsize)
+            onset, apex = tf.split(expand(frames, level, filters), 2)
+            refiner = Refiner(onset, apex, level, self.winsize)
             flow = refiner.still() if flow is None else enlarge(flow, level, self.pyr_scale)
             for _ in range(self.iterations):
                 flow = refiner.refine(flow)

@@ -187,16 +187,16 @@ class Refiner:
         lengths = [4**n for n in range(length) if 4**n <= length]
         rows = -(-height // lengths[-1]) * lengths[-1]  # so that every length divides them
         run = _replicate_ends(plane, self.radius, surplus=rows - height)
-        total = np.float32(0)
+        sums = []
         for each in lengths:
             longer = length // (4 * each) * (4 * each)  # what is left to longer runs, in front
             count = (length - longer) // each
             if count:
                 last = run[:, longer : longer + rows + (count - 1) * each]
-                total += _average_every(last, count, each) * np.float32(count * each)
+                sums.append(_average_every(last, count, each) * np.float32(count * each))
             if longer:
                 run = _average_every(run[:, : rows + longer - each], 4, each)
-        return total[:, :height]
+        return sum(sums[1:], start=sums[0])[:, :height]
 
 
 def _turned_level(frames: tf.Tensor, level: Level, margin: int) -> tf.Tensor:
