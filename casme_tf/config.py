@@ -108,6 +108,9 @@ class TrainConfig:
     """Share of units dropped in the classifier. Default: the architecture's."""
     learning_rate: float = 1e-4
     """Step size of Adam."""
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
+    """Arithmetic of training; the trained model is float32. auto takes mixed_bfloat16 where the
+    processor has instructions for it and --network-size is 96 or more."""
     augment: bool = True
     """Change clips at random while training: mirror, small shift, rotation, scale, brightness."""
     seed: int = 12

@@ -19,7 +19,7 @@ LEVELS = [
     | {"fold_files", "motion_svm"},
     {"images", "jpeg", "jpeg_fidelity", "face_model", "face_crop", "raw_frames", "manifest"}
     | {"crop_clip", "prepare", "synthetic", "corpus_check", "datasets", "layers", "augmentation"}
-    | {"tflite_join", "tflite_metadata", "tflite_inspect", "run"}
+    | {"tflite_join", "tflite_metadata", "tflite_inspect", "run", "precision"}
     | {"run_results", "report_figures", "weights_origin"},
     {"input_pipeline", "models", "training_state", "artifacts"}
     | {"learners", "keras_learner", "fused_adam", "fold_task", "crossval_inputs", "scheme_clips"},
