@@ -63,9 +63,9 @@ def enlarge(flow: Planes, level: Level, pyr_scale: float) -> Planes:
         dx and dy, `(B, h, w)`, px at this level.
     """
     _, height, width = flow[0].shape
-    across = (constants.resize_matrix(width, level.width) / pyr_scale).astype(np.float32)
-    down = constants.resize_matrix(height, level.height).astype(np.float32)
-    return [_transpose(_transpose(plane @ across.T) @ down.T) for plane in flow]
+    planes = tf.reshape(_stack(flow), [-1, height, width, 1])
+    larger = tf.image.resize(planes, (level.height, level.width)) * np.float32(1 / pyr_scale)
+    return _unstack(tf.reshape(larger, [-1, 2, level.height, level.width]))
 
 
 class Refiner:
