@@ -100,7 +100,8 @@ class TrainConfig:
     frame_size: int = 224
     """Side of the frames, px; optical flow is computed at this size."""
     network_size: int | None = None
-    """Side of what ResNet50 sees, px; smaller is faster. Default: --frame-size."""
+    """Side of what ResNet50 sees, px; smaller is faster. Default: --frame-size. That of motion_net
+    is 28."""
     epochs: int | None = None
     """Largest number of epochs. Default: the architecture's."""
     batch_size: int | None = None

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from casme_tf.artifacts import Pair, require_pair
 from casme_tf.errors import UserError
 from casme_tf.labels import FOUR, MEGC3, Scheme
 from casme_tf.layers import NormalizeMotion
@@ -23,6 +24,8 @@ SCHEMES = {scheme.name: scheme for scheme in (FOUR, MEGC3)}
 
 FRAME = 224
 """Side of a crop, px, that strengths are told for."""
+
+_BATCH = 16
 
 
 def load(scheme: str = "four", *, weights: Path | None = None) -> keras.Model:
@@ -118,7 +121,8 @@ class Recognition:
         probabilities: Probability by class; all alike where nothing is expressed.
         expression: Probability that there is an expression at all.
         action_units: Probability that it acts, by number of the action unit; 45 is a blink.
-        strengths: About the largest displacement by each action unit, if it acts, px of the crop.
+        strengths: About the largest displacement by each action unit, if it acts, px of a crop of
+            224 px.
         motion: `(28, 28, 3)` float32: dx, dy in px of a crop of 224 px, the head's motion left in,
             and the strain.
     """
@@ -131,54 +135,74 @@ class Recognition:
     motion: np.ndarray
 
 
-class Recognizer:
-    """Answers for pairs of frames with the weights of this package.
+class DrawnArtifact:
+    """Answers for pairs of frames with the weights of this package; an `artifacts.Artifact`.
 
     Args:
         scheme: As for `load`.
         weights: As for `load`.
 
     Attributes:
-        scheme: The class scheme.
-        threshold: See `threshold`.
-        model: See `load_pair_model`.
+        frame_size: Side S of the frames it takes, px.
+        classes: Names of the classes, in the order of the probabilities.
+        threshold: Probability below which the likeliest class is no clear expression; see
+            `threshold`.
 
     Example:
-        >>> frame = np.zeros((300, 240, 3), np.uint8)
-        >>> Recognizer()({"onset": frame, "apex": frame}).label is None
+        >>> frames = np.zeros((1, 224, 224, 3), np.uint8)
+        >>> DrawnArtifact().look({"onset": frames, "apex": frames}).label is None
         True
     """
 
-    def __init__(self, scheme: str = "four", *, weights: Path | None = None) -> None:
-        self.scheme = _scheme(scheme)
-        self.threshold = threshold(scheme, weights=weights)
-        self.model = load_pair_model(scheme, weights=weights)
-        self._run = tf.function(self.model, reduce_retracing=True)
+    frame_size = FRAME
 
-    def __call__(self, pair: dict[str, np.ndarray]) -> Recognition:
-        """Answer for one pair.
+    def __init__(self, scheme: str = "four", *, weights: Path | None = None) -> None:
+        self.classes = _scheme(scheme).classes
+        self.threshold = threshold(scheme, weights=weights)
+        self._model = load_pair_model(scheme, weights=weights)
+
+    def __call__(self, pair: Pair) -> np.ndarray:
+        """Return the probabilities of `n` pairs, `(n, classes)` float32.
 
         Args:
-            pair: `onset` and `apex`, each `(H, W, 3)` uint8 RGB, of one size, cut with one box.
+            pair: `onset` and `apex`, each `(n, S, S, 3)` uint8 RGB, cut with one box.
 
         Raises:
-            UserError: If it is no such pair.
+            UserError: If the frames are not such a pair.
         """
-        _check(pair)
-        height, width = pair["onset"].shape[:2]
-        frames = {name: _resize(frame)[None] for name, frame in pair.items()}
-        answer = {name: value.numpy()[0] for name, value in self._run(frames).items()}
+        require_pair(pair, FRAME)
+        starts = range(0, len(pair["onset"]), _BATCH)
+        parts = [{name: frames[i : i + _BATCH] for name, frames in pair.items()} for i in starts]
+        return np.concatenate([self._answer(part)["probabilities"] for part in parts])
+
+    def look(self, pair: Pair) -> Recognition:
+        """Return everything that it sees in one pair.
+
+        Args:
+            pair: As for a call, n being 1.
+
+        Raises:
+            UserError: If the frames are not one such pair.
+        """
+        require_pair(pair, FRAME)
+        if len(pair["onset"]) != 1:
+            raise UserError(f"Give one pair at a time to look at. Received: {len(pair['onset'])}.")
+        answer = {name: values[0] for name, values in self._answer(pair).items()}
         likely = int(answer["probabilities"].argmax())
         clear = answer["probabilities"][likely] >= self.threshold
-        per_px = np.sqrt(height * width) / FRAME
         return Recognition(
-            label=self.scheme.classes[likely] if clear else None,
-            probabilities=_named(self.scheme.classes, answer["probabilities"]),
+            label=self.classes[likely] if clear else None,
+            probabilities=_named(self.classes, answer["probabilities"]),
             expression=float(answer["expression"][0]),
             action_units=_named(UNITS, answer["action_units"]),
-            strengths=_named(UNITS, answer["strengths"] * per_px),
+            strengths=_named(UNITS, answer["strengths"]),
             motion=answer["motion"],
         )
+
+    def _answer(self, pair: Pair) -> dict[str, np.ndarray]:
+        # Not traced: a graph of the optical flow takes longer to make than many answers.
+        answers = self._model({name: tf.constant(frames) for name, frames in pair.items()})
+        return {name: values.numpy() for name, values in answers.items()}
 
 
 def _heads(weights: Path | None) -> tuple[keras.KerasTensor, dict[str, keras.KerasTensor]]:
@@ -204,23 +228,6 @@ def _scheme(name: str) -> Scheme:
             f"emotions. Received: {name!r}."
         )
     return SCHEMES[name]
-
-
-def _check(pair: dict[str, np.ndarray]) -> None:
-    given = {name: (frame.shape, str(frame.dtype)) for name, frame in pair.items()}
-    good = set(pair) == {"onset", "apex"} and len(set(given.values())) == 1
-    if not good or any(
-        f.ndim != 3 or f.shape[2] != 3 or f.dtype != np.uint8 for f in pair.values()
-    ):
-        raise UserError(
-            "A pair must have onset and apex, each (H, W, 3) uint8 RGB, of one size. "
-            f"Received: {given}."
-        )
-
-
-def _resize(frame: np.ndarray) -> tf.Tensor:
-    resized = tf.image.resize(frame, (FRAME, FRAME), antialias=True)
-    return tf.cast(tf.round(tf.clip_by_value(resized, 0, 255)), tf.uint8)
 
 
 def _named(names: tuple, values: np.ndarray) -> dict:

@@ -19,7 +19,7 @@ from casme_tf.labels import SCHEMES
 from casme_tf.layers import NormalizeMotion, UVStrain
 from casme_tf.models import ARCHITECTURES
 from casme_tf.models.drawn_weights import drawn_file, read_weights
-from casme_tf.pretrained import Recognizer
+from casme_tf.pretrained import DrawnArtifact
 from casme_tf.synthetic.action_units import BLINK, UNITS
 from casme_tf.synthetic.fields import Ingredients, draw_fields
 from casme_tf.synthetic.fields.expressions import Expressions
@@ -56,45 +56,46 @@ def photograph(units: str, strength: float = 4.0, seed: int = 0) -> dict[str, np
         points = np.dstack([x, y]) - moved
         frame = cv2.remap(face, points, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         frame += rng.normal(0, 0.7, frame.shape)
-        frames[name] = np.clip(np.rint(frame), 0, 255).astype(np.uint8)
+        frames[name] = np.clip(np.rint(frame), 0, 255).astype(np.uint8)[None]
     return frames
 
 
 @pytest.fixture(scope="module")
-def recognizer() -> Recognizer:
-    return Recognizer("megc3")
+def artifact() -> DrawnArtifact:
+    return DrawnArtifact("megc3")
 
 
 @pytest.mark.parametrize(
     ("units", "label"),
     [("6+12", "positive"), ("12", "positive"), ("1+2", "surprise"), ("4+7+9", "negative")],
 )
-def test_a_photograph_that_is_made_to_move_is_recognised(recognizer, units, label):
-    answer = recognizer(photograph(units))
+def test_a_photograph_that_is_made_to_move_is_recognised(artifact, units, label):
+    answer = artifact.look(photograph(units))
     assert answer.label == label
     acting = {int(unit) for unit in units.split("+")}
     found = {unit for unit, probability in answer.action_units.items() if probability > 0.5}
     assert acting <= found | {9}  # a nose that wrinkles looks like brows that lower
     assert len(found - acting) <= 1
-    stronger = recognizer(photograph(units, strength=8.0))
+    stronger = artifact.look(photograph(units, strength=8.0))
     for unit in acting & found:
         assert 1.4 < stronger.strengths[unit] / answer.strengths[unit] < 2.8
 
 
-def test_what_does_not_move_is_no_clear_expression(recognizer):
+def test_what_does_not_move_is_no_clear_expression(artifact):
     still = photograph("")
-    answers = [recognizer(still), recognizer({"onset": still["onset"], "apex": still["onset"]})]
-    answers.append(recognizer(photograph(str(BLINK))))
+    answers = [artifact.look(still)]
+    answers.append(artifact.look({"onset": still["onset"], "apex": still["onset"]}))
+    answers.append(artifact.look(photograph(str(BLINK))))
     for answer in answers:
         assert answer.label is None
-        assert max(answer.probabilities.values()) < recognizer.threshold
+        assert max(answer.probabilities.values()) < artifact.threshold
         assert answer.expression < 0.5
     assert answers[-1].action_units[BLINK] > 0.5
 
 
-def test_swapped_frames_are_another_motion(recognizer):
+def test_swapped_frames_are_another_motion(artifact):
     pair = photograph("6+12")
-    swapped = recognizer({"onset": pair["apex"], "apex": pair["onset"]})
+    swapped = artifact.look({"onset": pair["apex"], "apex": pair["onset"]})
     assert swapped.label != "positive"
     assert swapped.action_units[12] < 0.5
 
@@ -121,7 +122,7 @@ def test_it_takes_motion_in_any_unit_with_or_without_the_heads(scheme):
 
 
 def test_every_door_leads_to_the_same_answers():
-    pair = {name: frame[None] for name, frame in photograph("1+2").items()}
+    pair = photograph("1+2")
     answer = pretrained.load_pair_model("four")(pair)
     motion = answer["motion"]
     units = pretrained.load_action_units()(motion)
@@ -155,13 +156,26 @@ def test_weights_of_another_network_are_refused(tmp_path):
         pretrained.load(weights=tmp_path / "weights.npz")
 
 
-def test_other_classes_and_other_frames_are_refused(recognizer):
+def test_an_artifact_answers_for_many_pairs_at_once(artifact):
+    pairs = [photograph(units) for units in ("6+12", "1+2")]
+    both = {name: np.concatenate([pair[name] for pair in pairs]) for name in ("onset", "apex")}
+    answers = artifact({name: np.tile(frames, (9, 1, 1, 1)) for name, frames in both.items()})
+    assert answers.shape == (18, len(artifact.classes))
+    for i, pair in enumerate(pairs):
+        looked = list(artifact.look(pair).probabilities.values())
+        np.testing.assert_allclose(answers[i::2], np.tile(looked, (9, 1)), atol=1e-4)
+
+
+def test_other_classes_and_other_frames_are_refused(artifact):
     with pytest.raises(UserError, match="one of four, megc3"):
         pretrained.load("five")
-    frame = np.zeros((64, 64, 3), np.uint8)
-    for pair in ({"onset": frame}, {"onset": frame, "apex": frame[:9]}, {"onset": frame / 2} | {}):
-        with pytest.raises(UserError, match="onset and apex"):
-            recognizer(pair)
+    frame = np.zeros((1, 64, 64, 3), np.uint8)
+    for ask in (artifact, artifact.look):
+        with pytest.raises(UserError, match=r"\(n, 224, 224, 3\)"):
+            ask({"onset": frame, "apex": frame})
+    two = np.zeros((2, 224, 224, 3), np.uint8)
+    with pytest.raises(UserError, match="one pair at a time"):
+        artifact.look({"onset": two, "apex": two})
 
 
 def test_the_network_goes_on_learning_with_its_convolutions_frozen():

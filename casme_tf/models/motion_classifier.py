@@ -130,4 +130,5 @@ MOTION_NET = Architecture(
     motion="flow",
     recipe=Recipe(batch_size=32, epochs=60, patience=12, dropout=0.1),
     weights="drawn",
+    network_size=SIZE,
 )
