@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 
 from casme_tf import config as configs
@@ -71,7 +72,14 @@ def train(config: configs.TrainConfig) -> None:
 
 def crossval(config: configs.CrossvalConfig) -> None:
     """Cross-validate architectures."""
+    import tensorflow as tf
+
     from casme_tf.crossval import crossval
+
+    # Sums depend on how many threads share an operation. With one, figures do not depend on the
+    # number of cores, and the cores have folds of their own, which is faster for small networks.
+    with suppress(RuntimeError):  # in a process that has used TensorFlow before
+        tf.config.threading.set_intra_op_parallelism_threads(1)
 
     done = crossval(config)
     print(done.describe())
@@ -127,11 +135,17 @@ def inspect_tflite(config: configs.InspectTfliteConfig) -> None:
 
 def report(config: configs.ReportConfig) -> None:
     """Write the report of a run."""
+    from casme_tf.crossval_record import comparable_runs, missing_baselines
     from casme_tf.report_html import write_report
     from casme_tf.run import run_folder
 
-    run, *others = (run_folder(config.runs, name) for name in (config.run, *config.beside))
-    print(write_report(run, others, data_dir=config.data_dir, frames=config.frames))
+    run = run_folder(config.runs, config.run)
+    others = comparable_runs(run)
+    named = [run_folder(config.runs, name) for name in config.beside]
+    beside = dict.fromkeys([*named, *(other.folder for other in others)])
+    print(write_report(run, list(beside), data_dir=config.data_dir, frames=config.frames))
+    if advice := missing_baselines(run, others):
+        print(f"note: {advice}", file=sys.stderr)
 
 
 def compare(config: configs.CompareConfig) -> None:

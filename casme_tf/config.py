@@ -11,6 +11,9 @@ from tyro.conf import Positional, arg
 RUNS = Path("saved_models")
 """Where runs are kept, seen from the working directory."""
 
+BASELINES = ("majority", "svm", "ststnet")
+"""What every figure stands beside; the first is always computed, as it costs nothing."""
+
 
 @dataclass(frozen=True)
 class SynthesizeConfig:
@@ -105,6 +108,9 @@ class TrainConfig:
     """Share of units dropped in the classifier. Default: the architecture's."""
     learning_rate: float = 1e-4
     """Step size of Adam."""
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
+    """Arithmetic of training; the trained model is float32. auto takes mixed_bfloat16 where the
+    processor has instructions for it and --network-size is 96 or more."""
     augment: bool = True
     """Change clips at random while training: mirror, small shift, rotation, scale, brightness."""
     seed: int = 12
@@ -126,8 +132,11 @@ class CrossvalConfig:
     """Architectures: majority (the class that most clips have), svm (support vector machine on
     motion and strain, 28 × 28), ststnet (small network on the same), flow and siamese (their
     ResNet50 frozen, the layers after it trained)."""
+    baselines: bool = True
+    """Also test majority, svm and ststnet, which every figure should stand beside. Without it,
+    majority alone."""
     run: str | None = None
-    """Name of the run; of several architectures, what their runs' names begin with: NAME-svm.
+    """Name of the run. Those of several architectures, and of the baselines, are called NAME-ARCH.
     Default: ARCH-PROTOCOL-SCHEME."""
     data_dir: Path | None = None
     """Folder that `tfds build` wrote to. Default: TFDS's own, ~/tensorflow_datasets."""
@@ -141,9 +150,10 @@ class CrossvalConfig:
     scheme: Literal["four", "megc3", "five"] = "four"
     """Classes: four (all clips), megc3 (negative, positive, surprise), five (the corpus's own)."""
     engine: Literal["local", "ray"] = "local"
-    """Where folds are computed: local, one after the other, or ray, several at a time."""
-    workers: int = 1
-    """Number of Ray's processes."""
+    """Where folds are computed: in threads of this process, or by Ray, here or on the cluster at
+    RAY_ADDRESS. Both give the same figures."""
+    workers: int | None = None
+    """Folds at a time, which changes no figure. Default: the number of cores."""
     weights: str = "imagenet"
     """The frozen backbone's weights: imagenet, none (random), or the path of a weights file."""
     frame_size: int = 224
@@ -233,7 +243,8 @@ class ReportConfig:
     run: str
     """Name of the run; it must have been evaluated."""
     beside: tuple[str, ...] = ()
-    """Names of other runs on the same clips, to stand beside it."""
+    """Names of other runs on the same clips, to stand beside it. Those of the same protocol do so
+    anyway."""
     runs: Path = RUNS
     """Folder of all runs."""
     data_dir: Path | None = None

@@ -20,7 +20,6 @@ from casme_tf.crossval_inputs import CrossvalInputs
 from casme_tf.crossval_plan import (
     Plan,
     check_settings,
-    plan_run,
     plan_runs,
     run_folders,
     unfinished,
@@ -32,16 +31,14 @@ from casme_tf.crossval_record import (
     tabulate_runs,
     write_beside,
 )
+from casme_tf.engines import cores
 from casme_tf.files import atomic_file, atomic_folder, explain_write_errors
 from casme_tf.fold_files import HISTORIES
 from casme_tf.input_pipeline import load_pairs
 from casme_tf.learners import Inputs
 from casme_tf.report_html import write_report
-from casme_tf.run import CONFIG, LABELS, METRICS, PREDICTIONS
+from casme_tf.run import CONFIG, FOLDS, LABELS, METRICS, PREDICTIONS
 from casme_tf.scheme_clips import SchemeClips, select_clips
-
-FOLDS = "folds.csv"
-"""Which clip was in which part of which fold."""
 
 _FINISHED = "folds"
 _INPUTS = "inputs.npz"
@@ -52,8 +49,8 @@ class Crossval:
     """What was cross-validated.
 
     Attributes:
-        runs: Folders of the runs, in the order asked for.
-        rows: By name of the run, its figures with their intervals; `majority` is among them.
+        runs: Folders of the runs, those of baselines first.
+        rows: By name of the run, its figures with their intervals.
         title: On whom, in which classes and how.
         leak: Why the figures are too good, or None.
     """
@@ -104,6 +101,7 @@ def crossval(config: CrossvalConfig) -> Crossval:
         head_motion=None if config.head_motion == "none" else config.head_motion,
         mirrored=config.mirror,
         seed=config.seed,
+        workers=config.workers or cores(),
     )
     if any("weights" in plan.entry.settings and not _has_inputs(plan) for plan in missing):
         _ = shared.backbone  # complains before anything is fitted
@@ -113,10 +111,9 @@ def crossval(config: CrossvalConfig) -> Crossval:
             continue
         tqdm.write(f"{plan.folder.name}:", file=sys.stderr)
         _make_run(plan, clips, shared, config)
-    majority = _majority(plans, clips, shared, config)
     for plan in plans:
         others = comparable_runs(plan.folder)
-        write_beside(plan.folder, others, majority)
+        write_beside(plan.folder, others)
         write_report(
             plan.folder,
             [other.folder for other in others],
@@ -124,8 +121,6 @@ def crossval(config: CrossvalConfig) -> Crossval:
             frames=config.frames,
         )
     rows = {plan.folder.name: _figures(plan.folder) for plan in plans}
-    if all(plan.entry.name != "majority" for plan in plans):
-        rows = {"majority": majority, **rows}
     leaks = [plan.leak for plan in plans if plan.leak]
     leak = max(leaks, key=len, default=None)  # where the epoch was chosen on test clips, it says so
     return Crossval([plan.folder for plan in plans], rows, _title(plans, clips), leak)
@@ -139,7 +134,7 @@ def _make_run(
         plan.work.mkdir(parents=True, exist_ok=True)
         plan.record.save(plan.work / CONFIG)
         inputs = _inputs(plan, shared)
-    predictions = _predict(plan, clips, inputs, config, folder=plan.work / _FINISHED)
+    predictions = _predict(plan, clips, inputs, config)
     measured = {
         "model": plan.entry.name,
         "arch": plan.entry.name,
@@ -170,8 +165,6 @@ def _predict(
     clips: SchemeClips,
     inputs: Inputs,
     config: CrossvalConfig,
-    *,
-    folder: Path | None = None,
 ) -> pd.DataFrame:
     recipe = asdict(plan.recipe) if plan.recipe else {}
     dropout = recipe.pop("dropout", None)
@@ -190,9 +183,9 @@ def _predict(
         class_names=clips.classes,
         mirror=plan.entry.mirror if config.mirror else None,
         frames=clips.frames,
-        folder=folder,
+        folder=plan.work / _FINISHED,
         engine=config.engine,
-        workers=config.workers,
+        workers=config.workers or cores(),
         **recipe,
     )
 
@@ -209,18 +202,6 @@ def _inputs(plan: Plan, shared: CrossvalInputs) -> Inputs:
             np.savez(temporary, allow_pickle=False, **plan.entry.inputs(shared))
     with np.load(path, allow_pickle=False) as saved:
         return {name: saved[name] for name in saved.files}
-
-
-def _majority(
-    plans: list[Plan], clips: SchemeClips, shared: CrossvalInputs, config: CrossvalConfig
-) -> dict[str, Any]:
-    """Return the figures of always answering the class that most training clips have."""
-    for plan in plans:
-        if plan.entry.name == "majority":
-            return _figures(plan.folder)
-    plan = plan_run("majority", config.runs / "majority", config, clips)
-    predictions = _predict(plan, clips, plan.entry.inputs(shared), config)
-    return figures_of(measure(predictions, clips.classes, resamples=config.resamples))
 
 
 def _figures(run: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
 import keras
@@ -30,6 +31,7 @@ class CrossvalInputs:
         head_motion: What `UVStrain` takes out: "median" (default), "similarity" or None.
         mirrored: Also compute the features of each clip mirrored left and right. Default True.
         seed: Seed of the backbone's random weights, if `weights` is "none". Default 0.
+        workers: Batches at a time, each in a thread. Default 1.
 
     Example:
         >>> frames = np.zeros((1, 64, 64, 3), np.uint8)
@@ -46,6 +48,7 @@ class CrossvalInputs:
         head_motion: str | None = "median",
         mirrored: bool = True,
         seed: int = 0,
+        workers: int = 1,
     ) -> None:
         self.frames = frames
         self.network_size = network_size
@@ -53,6 +56,7 @@ class CrossvalInputs:
         self.head_motion = head_motion
         self.mirrored = mirrored
         self.seed = seed
+        self.workers = workers
 
     @property
     def numbers(self) -> Inputs:
@@ -63,7 +67,7 @@ class CrossvalInputs:
     def uv_strain(self) -> Inputs:
         """`motion`: `(n, 28, 28, 3)` dx, dy in px of the frames, and strain in px per px."""
         layer = UVStrain(head_motion=self.head_motion)
-        return {"motion": _in_batches(layer, self.flow, _FLOWS, "strain")}
+        return {"motion": self._in_batches(layer, self.flow, _FLOWS, "strain")}
 
     @cached_property
     def flow_features(self) -> Inputs:
@@ -104,7 +108,7 @@ class CrossvalInputs:
         def of_pair(onset: tf.Tensor, apex: tf.Tensor) -> tf.Tensor:
             return flow([gray(onset), gray(apex)])
 
-        return _in_batches(of_pair, pair, _FLOWS, "optical flow")
+        return self._in_batches(of_pair, pair, _FLOWS, "optical flow")
 
     @cached_property
     def backbone(self) -> keras.Model:
@@ -132,12 +136,30 @@ class CrossvalInputs:
         def embed(batch: tf.Tensor) -> tf.Tensor:
             return self._traced_backbone(image(batch))
 
-        features = [_in_batches(embed, arrays, _IMAGES, title)]
+        features = [self._in_batches(embed, arrays, _IMAGES, title)]
         if self.mirrored:
             features.append(
-                _in_batches(embed, mirror_arrays(arrays), _IMAGES, f"{title}, mirrored")
+                self._in_batches(embed, mirror_arrays(arrays), _IMAGES, f"{title}, mirrored")
             )
         return np.stack(features, axis=1)
+
+    def _in_batches(
+        self,
+        function: Callable[..., tf.Tensor],
+        arrays: np.ndarray | tuple[np.ndarray, ...],
+        size: int,
+        title: str,
+    ) -> np.ndarray:
+        """Apply a function of tensors to all clips, some at a time."""
+        arrays = arrays if isinstance(arrays, tuple) else (arrays,)
+        starts = range(0, len(arrays[0]), size)
+
+        def apply(start: int) -> np.ndarray:
+            return function(*(tf.constant(a[start : start + size]) for a in arrays)).numpy()
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            parts = tqdm(pool.map(apply, starts), total=len(starts), desc=title, unit="batch")
+            return np.concatenate(list(parts))
 
 
 def mirror_frames(frames: np.ndarray) -> np.ndarray:
@@ -153,19 +175,3 @@ def mirror_motion(inputs: Inputs) -> Inputs:
 def swap_copies(inputs: Inputs) -> Inputs:
     """Put the features of the mirrored clip in front, where models look."""
     return {name: features[:, ::-1] for name, features in inputs.items()}
-
-
-def _in_batches(
-    function: Callable[..., tf.Tensor],
-    arrays: np.ndarray | tuple[np.ndarray, ...],
-    size: int,
-    title: str,
-) -> np.ndarray:
-    """Apply a function of tensors to all clips, some at a time."""
-    arrays = arrays if isinstance(arrays, tuple) else (arrays,)
-    steps = range(0, len(arrays[0]), size)
-    parts = [
-        function(*(tf.constant(array[i : i + size]) for array in arrays)).numpy()
-        for i in tqdm(steps, desc=title, unit="batch")
-    ]
-    return np.concatenate(parts)

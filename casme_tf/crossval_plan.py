@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from casme_tf.config import CrossvalConfig
+from casme_tf.config import BASELINES, CrossvalConfig
 from casme_tf.cross_validated_models import CROSS_VALIDATED, CrossValidated, FoldRecipe
 from casme_tf.errors import UserError
 from casme_tf.leaks import guard_folds
@@ -104,17 +104,18 @@ def check_settings(config: CrossvalConfig) -> None:
 
 
 def run_folders(config: CrossvalConfig) -> dict[str, Path]:
-    """Return the folder of each architecture's run.
+    """Return the folder of the run of each baseline and each architecture asked for.
 
     Raises:
         UserError: If a name is no folder's name, or all runs exist and are not to be replaced.
     """
-    archs = list(dict.fromkeys(config.arch))
+    asked = list(dict.fromkeys(config.arch))
+    baselines = BASELINES if config.baselines else BASELINES[:1]
     folders: dict[str, Path] = {}
-    for arch in archs:
+    for arch in dict.fromkeys([*baselines, *asked]):
         name = f"{arch}-{config.protocol}-{config.scheme}"
         if config.run is not None:
-            name = config.run if len(archs) == 1 else f"{config.run}-{arch}"
+            name = config.run if asked == [arch] else f"{config.run}-{arch}"
         folders[arch] = run_folder(config.runs, name)
     if all(folder.exists() for folder in folders.values()) and not config.overwrite:
         raise _exists(list(folders.values()))
@@ -129,17 +130,47 @@ def plan_runs(config: CrossvalConfig, clips: SchemeClips) -> list[Plan]:
         clips: The clips.
 
     Returns:
-        The plans, in the order asked for.
+        The plans, baselines first.
 
     Raises:
         LeakError: If something of a test clip would reach the training side.
         UserError: If the clips are too few for the protocol, or there are no such weights.
     """
-    return [plan_run(arch, folder, config, clips) for arch, folder in run_folders(config).items()]
+    return [_plan(arch, folder, config, clips) for arch, folder in run_folders(config).items()]
 
 
-def plan_run(arch: str, folder: Path, config: CrossvalConfig, clips: SchemeClips) -> Plan:
-    """Plan the run of one architecture; see `plan_runs`."""
+def unfinished(plans: list[Plan], *, overwrite: bool) -> list[Plan]:
+    """Return the plans whose runs are still to be made.
+
+    A run that exists with the same settings, clips and versions was made by an earlier call of the
+    same command, and is kept. What was begun with other settings is in the way.
+
+    Raises:
+        UserError: If a run exists or was begun with other settings, and is not to be replaced.
+    """
+    missing = [plan for plan in plans if overwrite or not plan.folder.exists()]
+    others = [p for p in plans if p not in missing and _differing(p.folder, p.record)]
+    if others:
+        raise _exists([plan.folder for plan in others])
+    for plan in plans:
+        if plan not in missing and not _differing(plan.work, plan.record):
+            shutil.rmtree(plan.work)  # the run was published, and what it was made of left behind
+    for plan in missing:
+        if not plan.work.exists():
+            continue
+        differing = _differing(plan.work, plan.record)
+        if differing and not overwrite and (plan.work / CONFIG).is_file():
+            raise UserError(
+                f"An interrupted cross-validation of {plan.folder.name} has other settings "
+                f"({', '.join(differing)}). Repeat its command to go on with it, or pass "
+                "--overwrite to begin anew."
+            )
+        if differing:
+            shutil.rmtree(plan.work)
+    return missing
+
+
+def _plan(arch: str, folder: Path, config: CrossvalConfig, clips: SchemeClips) -> Plan:
     entry = CROSS_VALIDATED[arch]
     recipe = _recipe(entry, config)
     options = {"k": config.folds} if config.protocol == "kfold" else {}
@@ -174,37 +205,6 @@ def plan_run(arch: str, folder: Path, config: CrossvalConfig, clips: SchemeClips
         versions() | {"scikit-learn": version("scikit-learn")},
     )
     return Plan(entry, folder, splits, recipe, record)
-
-
-def unfinished(plans: list[Plan], *, overwrite: bool) -> list[Plan]:
-    """Return the plans whose runs are still to be made.
-
-    A run that exists with the same settings, clips and versions was made by an earlier call of the
-    same command, and is kept. What was begun with other settings is in the way.
-
-    Raises:
-        UserError: If a run exists or was begun with other settings, and is not to be replaced.
-    """
-    missing = [plan for plan in plans if overwrite or not plan.folder.exists()]
-    others = [p for p in plans if p not in missing and _differing(p.folder, p.record)]
-    if others:
-        raise _exists([plan.folder for plan in others])
-    for plan in plans:
-        if plan not in missing and not _differing(plan.work, plan.record):
-            shutil.rmtree(plan.work)  # the run was published, and what it was made of left behind
-    for plan in missing:
-        if not plan.work.exists():
-            continue
-        differing = _differing(plan.work, plan.record)
-        if differing and not overwrite and (plan.work / CONFIG).is_file():
-            raise UserError(
-                f"An interrupted cross-validation of {plan.folder.name} has other settings "
-                f"({', '.join(differing)}). Repeat its command to go on with it, or pass "
-                "--overwrite to begin anew."
-            )
-        if differing:
-            shutil.rmtree(plan.work)
-    return missing
 
 
 def _exists(folders: list[Path]) -> UserError:

@@ -12,11 +12,13 @@ import pandas as pd
 
 from casme_tf.calibration import brier_score, expected_calibration_error, reliability
 from casme_tf.comparison import join_predictions
+from casme_tf.config import BASELINES
 from casme_tf.errors import UserError
 from casme_tf.evaluation import summarize
 from casme_tf.figure_text import FIGURE_NAMES
 from casme_tf.files import atomic_file
 from casme_tf.metrics import subject_table
+from casme_tf.protocols import PROTOCOLS
 from casme_tf.run import CONFIG, METRICS
 from casme_tf.run_results import RunResults
 
@@ -68,13 +70,13 @@ def figures_of(measured: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def comparable_runs(run: Path) -> list[RunResults]:
-    """Return the other cross-validations in a run's folder that answered the same clips.
+    """Return the other runs in a run's folder that answered the same clips.
 
     Args:
-        run: Folder of a finished cross-validation.
+        run: Folder of an evaluated run.
 
     Returns:
-        Runs of the same protocol and class scheme, with the same clips and true classes.
+        Runs of the same protocol and part, with the same clips and true classes.
 
     Raises:
         UserError: If `run` itself is broken; others that are, are passed over.
@@ -89,24 +91,52 @@ def comparable_runs(run: Path) -> list[RunResults]:
             join_predictions(ours.predictions, other.predictions)
         except UserError:
             continue
-        if _kind(other) == _kind(ours) and other.classes == ours.classes:
+        if other.classes == ours.classes and all(
+            other.metrics[key] == ours.metrics[key] for key in ("protocol", "part")
+        ):
             found.append(other)
     return found
 
 
-def write_beside(run: Path, others: Iterable[RunResults], majority: dict[str, Any]) -> None:
+def missing_baselines(run: Path, others: Iterable[RunResults]) -> str | None:
+    """Say which baselines no run beside this one is, and how to make them; None if none lacks.
+
+    Args:
+        run: Folder of an evaluated run.
+        others: From `comparable_runs`.
+    """
+    results = RunResults.load(run)
+    present = {each.metrics.get("arch") for each in (results, *others)}
+    missing = [arch for arch in BASELINES if arch not in present]
+    protocol = results.metrics["protocol"]
+    if not missing or protocol not in PROTOCOLS:
+        return None
+    settings = results.record.train
+    options = {
+        "run": f"{results.name}-beside",
+        "protocol": protocol,
+        "folds": settings.get("folds"),
+        "scheme": settings.get("scheme"),
+        "seed": results.metrics["seed"],
+        "data-dir": settings.get("data_dir"),
+        "runs": run.parent,
+    }
+    given = [f"--{name} {value}" for name, value in options.items() if value is not None]
+    return (
+        f"no {', '.join(missing)} on these clips to stand beside {results.name}. Make them with: "
+        f"casme-tf crossval --arch {' '.join(BASELINES)} {' '.join(given)}"
+    )
+
+
+def write_beside(run: Path, others: Iterable[RunResults]) -> None:
     """Tell in a run's metrics.json what other runs scored on the same clips.
 
     Args:
         run: The run's folder.
         others: From `comparable_runs`.
-        majority: Figures of the architecture `majority`, told if no other run is one of it.
     """
     results = RunResults.load(run)
     beside = {other.name: figures_of(other.metrics) for other in others}
-    shown = [results, *others]
-    if not any(each.metrics.get("arch") == "majority" for each in shown):
-        beside["majority"] = majority
     with atomic_file(run / METRICS) as temporary:
         text = json.dumps(results.metrics | {"beside": beside}, indent=2)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -132,10 +162,6 @@ def _cell(figure: dict[str, Any]) -> str:
     low, high = figure["interval"]
     known = low is not None and high is not None
     return f"{figure['value']:.3f}" + (f" [{low:.3f}, {high:.3f}]" if known else " [one subject]")
-
-
-def _kind(results: RunResults) -> tuple[Any, ...]:
-    return tuple(results.metrics.get(key) for key in ("protocol", "scheme", "part", "class_names"))
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

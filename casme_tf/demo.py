@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from casme_tf.config import DemoConfig
+from casme_tf.config import BASELINES, DemoConfig
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_file
 from casme_tf.run import CONFIG, RunRecord, run_folder
@@ -49,6 +49,7 @@ def run_demo(config: DemoConfig) -> None:
         "the result, measured again from everything that was exported",
         ["casme-tf", "evaluate", "--run", RUN, "--runs", config.runs, "--artifacts"],
     )
+    _run("all of it on one page", ["casme-tf", "report", "--run", RUN, "--runs", config.runs])
     print(f"\nStand-in data throughout, in {time.monotonic() - began:.0f} s. The run: {run}")
 
 
@@ -116,6 +117,14 @@ def _stages(corpus: Path, prepared: Path, built: Path, runs: Path) -> list[tuple
         (
             "evaluate on people it has never seen",
             ["casme-tf", "evaluate", "--run", RUN, "--runs", runs],
+        ),
+        (
+            "measure what is simple on the same people",
+            [
+                *("casme-tf", "crossval", "--arch", *BASELINES, "--run", f"{RUN}-beside"),
+                *("--protocol", "subject-holdout", "--seed", _SEED),
+                *("--data-dir", built, "--runs", runs, "--overwrite"),
+            ],
         ),
         (
             "export for servers and phones",

@@ -110,11 +110,11 @@ def run_with_ray(start: Start, splits: Sequence[Split], workers: int) -> Iterato
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except ray.exceptions.RayActorError as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = str(error).strip().splitlines()[-1].strip()
             raise UserError(
-                f"Ray's workers must live until the last fold. Received: {reason} If memory ran "
-                "out, take fewer workers. Run it again; finished folds that were kept in a folder "
-                "are not repeated."
+                f"Ray's workers must start, and live until the last fold. Received: {reason} What "
+                "they are sent must be importable there; if memory ran out, take fewer workers. "
+                "Run it again; finished folds that were kept in a folder are not repeated."
             ) from error
 
 
@@ -123,6 +123,14 @@ ENGINES: dict[str, Callable[[Start, Sequence[Split], int], Iterator[FoldResult]]
     "ray": run_with_ray,
 }
 """The engines by name."""
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
 
 
 class _Worker:
@@ -174,7 +182,7 @@ def _cluster(ray: Any, start: Start, workers: int) -> Iterator[None]:
 def _environment() -> dict[str, str]:
     """Return what workers must have in common with this process for the same numbers."""
     # Else Ray sets the number of BLAS threads to the number of CPUs that an actor asks for.
-    found = {"OMP_NUM_THREADS": str(_cores())}
+    found = {"OMP_NUM_THREADS": str(cores())}
     found |= {name: os.environ[name] for name in _NUMBERS_DEPEND_ON if name in os.environ}
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None:
@@ -186,10 +194,3 @@ def _environment() -> dict[str, str]:
             if threads:
                 found[name] = str(threads)
     return found
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1

@@ -15,6 +15,7 @@ import pandas as pd
 from casme_tf import metrics
 from casme_tf.artifacts import load_artifact
 from casme_tf.config import EvaluateConfig
+from casme_tf.cross_validation import cross_validate as cross_validate
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_file
 from casme_tf.input_pipeline import Pairs, load_pairs
@@ -26,6 +27,7 @@ from casme_tf.run import (
     MODEL,
     PREDICTIONS,
     RunRecord,
+    model_file,
     read_split,
     run_folder,
 )
@@ -248,7 +250,7 @@ def _locate(config: EvaluateConfig) -> tuple[Path, Path]:
             raise UserError("Give --run NAME or --model PATH. Received: neither.")
         run = run_folder(config.runs, config.run)
         RunRecord.load(run / CONFIG)
-        return run / MODEL, run
+        return model_file(run), run
     home = next((x for x in config.model.resolve().parents if (x / CONFIG).is_file()), None)
     if config.run is not None:
         run = run_folder(config.runs, config.run)

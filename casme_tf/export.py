@@ -24,6 +24,7 @@ from casme_tf.run import (
     PARITY,
     SAVED_MODEL,
     RunRecord,
+    model_file,
     read_split,
     run_folder,
     tflite_name,
@@ -82,7 +83,7 @@ def export_run(config: ExportConfig) -> Export:
     record = RunRecord.load(run / CONFIG)
     if config.calibration < 1:
         raise UserError(f"--calibration must be at least 1 pair. Received: {config.calibration}.")
-    model = load_model(run / MODEL)
+    model = load_model(model_file(run))
     pairs = load_pairs(config.data_dir or record.data_dir, record.train["frame_size"])
     table = pairs.clips.merge(read_split(run), on=["subject", "clip"], how="left")
     parts = table["part"].to_numpy(str)
@@ -128,10 +129,8 @@ def load_model(path: Path) -> keras.Model:
     """Load a run's Keras model.
 
     Raises:
-        UserError: If the file is missing or is not a model of this package.
+        UserError: If the file is not a model of this package.
     """
-    if not path.is_file():
-        raise UserError(f"A run must have {MODEL}. Received: {path.parent}. Train the run again.")
     try:
         return keras.models.load_model(path, compile=False)
     except (ValueError, TypeError, OSError) as error:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from tqdm import tqdm
 
 from casme_tf.augmentation import Augmentation, augment_flow, augment_pair
@@ -68,7 +69,12 @@ def load_pairs(data_dir: Path | None, size: int) -> Pairs:
         kept = {name: example[name] for name in ("label", "corpus", *_FIELDS)}
         return kept | {name: resize_frame(example[name], size) for name in ("onset", "apex")}
 
-    dataset = builder.as_dataset(split="train", shuffle_files=False, decoders=frame_decoders())
+    dataset = builder.as_dataset(
+        split="train",
+        shuffle_files=False,
+        decoders=frame_decoders(),
+        read_config=tfds.ReadConfig(try_autocache=False),  # it is read once, and kept here
+    )
     dataset = dataset.map(resized, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
     count = builder.info.splits["train"].num_examples
     frames = {name: np.empty((count, size, size, 3), np.uint8) for name in ("onset", "apex")}

@@ -14,6 +14,7 @@ import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
 from casme_tf.errors import UserError
+from casme_tf.fused_adam import FusedAdam
 from casme_tf.learners import Inputs
 
 # Keras draws seeds from the generator of the whole process.
@@ -82,9 +83,8 @@ class KerasLearner:
                 f"(None, {classes}). Received: output of shape {self.model.output_shape}."
             )
         self._loss = keras.losses.SparseCategoricalCrossentropy()
-        self._optimizer = keras.optimizers.Adam(learning_rate)
-        self._optimizer.build(self.model.trainable_variables)
-        self._optimizer_start = [variable.numpy() for variable in self._optimizer.variables]
+        self._optimizer = FusedAdam(self.model.trainable_variables, learning_rate)
+        self._optimizer_start = [variable.numpy() for variable in self._optimizer.state]
         self._normalizations = [
             layer
             for layer in self.model._flatten_layers()
@@ -155,7 +155,7 @@ class KerasLearner:
                 f"{shapes[0]}, then {shapes[1]}."
             )
         _assign(self.model.variables, fresh.variables)
-        _assign(self._optimizer.variables, self._optimizer_start)
+        _assign(self._optimizer.state, self._optimizer_start)
 
     def _tensors(self, inputs: Inputs) -> dict[str, tf.Tensor]:
         """Return the arrays under the names of the model's inputs."""
@@ -200,8 +200,7 @@ class KerasLearner:
                 probabilities = self._call(batch, training=True)
                 loss = self._loss(truth, probabilities, sample_weight=tf.gather(weights, rows))
                 loss += tf.add_n([0.0, *self.model.losses])
-            variables = self.model.trainable_variables
-            self._optimizer.apply(tape.gradient(loss, variables), variables)
+            self._optimizer.apply(tape.gradient(loss, self.model.trainable_variables))
             total += loss * tf.cast(tf.size(rows), tf.float32)
             hits = tf.argmax(probabilities, -1, tf.int32) == truth
             right += tf.reduce_sum(tf.cast(hits, tf.float32))

@@ -13,12 +13,12 @@ from casme_tf.artifacts import load_artifact
 from casme_tf.config import PredictConfig
 from casme_tf.errors import UserError
 from casme_tf.images import read_rgb
-from casme_tf.run import MODEL, run_folder
+from casme_tf.run import CONFIG, RunRecord, model_file, run_folder
 
 if TYPE_CHECKING:
     from casme_tf.face_crop import Box
 
-_PREFERRED = ("model_float32.tflite", MODEL)
+_PREFERRED = "model_float32.tflite"
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,8 @@ def _model_path(config: PredictConfig) -> Path:
     if config.model is not None:
         return config.model
     run = run_folder(config.runs, config.run or "")
-    for name in _PREFERRED:
-        if (run / name).is_file():
-            return run / name
-    raise UserError(
-        f"A run must have one of {', '.join(_PREFERRED)}. Received: {run}. Train it with: "
-        f"casme-tf train --arch flow --run {run.name}"
-    )
+    preferred = run / _PREFERRED
+    if preferred.is_file():
+        return preferred
+    RunRecord.load(run / CONFIG)  # complains if there is no such run
+    return model_file(run)

@@ -20,6 +20,8 @@ LABELS = "labels.txt"
 SPLIT = "split.csv"
 HISTORY = "history.csv"
 MODEL = "model.keras"
+FOLDS = "folds.csv"
+"""Which clip was in which part of which fold; only a cross-validation has it."""
 PREDICTIONS = "predictions.csv"
 METRICS = "metrics.json"
 SAVED_MODEL = "saved_model/1"
@@ -91,6 +93,23 @@ def run_folder(runs: Path, name: str) -> Path:
     if not name or Path(name).name != name or name.startswith("."):
         raise UserError(f"A run's name must be a plain folder name. Received: {name!r}.")
     return runs / name
+
+
+def model_file(run: Path) -> Path:
+    """Return a run's Keras model.
+
+    Raises:
+        UserError: If there is none.
+    """
+    path = run / MODEL
+    if path.is_file():
+        return path
+    if (run / FOLDS).is_file():
+        raise UserError(
+            f"A run must have {MODEL}. Received: {run}, a cross-validation, which keeps the "
+            "answers of its models and none of them. Train a model to use with: casme-tf train"
+        )
+    raise UserError(f"A run must have {MODEL}. Received: {run}. Train the run again.")
 
 
 def tflite_name(form: str) -> str:

@@ -28,6 +28,7 @@ from casme_tf.input_pipeline import (
 )
 from casme_tf.labels import CLASSES
 from casme_tf.models import ARCHITECTURES, Recipe, split_model
+from casme_tf.precision import choose_precision, dtype_policy
 from casme_tf.protocols import SPLITS, Split
 from casme_tf.run import CONFIG, LABELS, MODEL, SPLIT, RunRecord, read_split, run_folder, versions
 from casme_tf.training_state import TrainingState
@@ -60,13 +61,11 @@ def train(config: TrainConfig) -> Path:
 
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    model = ARCHITECTURES[config.arch].build(
-        frame_size=config.frame_size,
-        network_size=config.network_size,
-        classes=len(CLASSES),
-        weights=config.weights,
-        dropout=recipe.dropout,
-    )
+    model = _build(config, recipe, weights=config.weights)
+    trained = split_model(model)[2]
+    if config.precision != "float32":
+        with dtype_policy(config.precision):
+            trained = split_model(_build(config, recipe, weights="none"))[2]
     work = _work_folder(final, config)
     _require_same_split(work, pairs, split, config)
     record = RunRecord(asdict(config), list(CLASSES), _describe(split, pairs), versions())
@@ -77,7 +76,7 @@ def train(config: TrainConfig) -> Path:
         state = TrainingState(
             work, epochs=recipe.epochs, patience=recipe.patience, seed=config.seed
         )
-        _fit(model, pairs, split, config, recipe, state)
+        _fit(model, trained, pairs, split, config, recipe, state)
         with atomic_file(work / MODEL) as temporary:
             model.save(temporary)
         _publish(work, final)
@@ -120,6 +119,16 @@ def reestimate_batch_normalization(network: keras.Model, batches: tf.data.Datase
         layer.momentum = momentum
 
 
+def _build(config: TrainConfig, recipe: Recipe, *, weights: str) -> keras.Model:
+    return ARCHITECTURES[config.arch].build(
+        frame_size=config.frame_size,
+        network_size=config.network_size,
+        classes=len(CLASSES),
+        weights=weights,
+        dropout=recipe.dropout,
+    )
+
+
 def _resolved(config: TrainConfig) -> tuple[TrainConfig, Recipe]:
     """Fill in what was left to the architecture; also return the recipe that this gives."""
     default = ARCHITECTURES[config.arch].recipe
@@ -142,6 +151,8 @@ def _resolved(config: TrainConfig) -> tuple[TrainConfig, Recipe]:
         )
     size = config.network_size or config.frame_size
     data_dir = config.data_dir and config.data_dir.expanduser().resolve()
+    if config.precision == "auto":
+        config = replace(config, precision=choose_precision(size))
     config = replace(config, run=config.run_name, data_dir=data_dir, network_size=size)
     return replace(config, **asdict(recipe)), recipe
 
@@ -198,13 +209,17 @@ def _publish(work: Path, final: Path) -> None:
 
 def _fit(
     model: keras.Model,
+    trained: keras.Model,
     pairs: Pairs,
     split: Split,
     config: TrainConfig,
     recipe: Recipe,
     state: TrainingState,
 ) -> None:
-    """Fit the network in place and leave it with the weights that were best on validation."""
+    """Give the model's network the weights that were best on validation.
+
+    What is fitted is `trained`: the network itself, or the same network in another arithmetic.
+    """
     motion_model, encoding, network = split_model(model)
     motion = compute_motion(motion_model, pairs.frames)
     fit_motion, fit_labels = take(motion, split.train), pairs.labels[split.train]
@@ -217,12 +232,17 @@ def _fit(
         augmentation=Augmentation() if config.augment else None,
         encoding=encoding,
     )
+    if trained is not network:
+        trained.set_weights(network.get_weights())
     # A model around the same layers is compiled, so that the network is kept without optimizer.
-    fitted = keras.Model(network.input, network.output)
+    fitted = keras.Model(trained.input, trained.output)
+    optimizer = keras.optimizers.Adam(config.learning_rate)
+    # Variables that are first made by a step cause it to be traced a second time.
+    optimizer.build(fitted.trainable_variables)
     fitted.compile(
-        keras.optimizers.Adam(config.learning_rate),
+        optimizer,
         loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
+        metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
     if not state.finished:
         fitted.fit(
@@ -242,6 +262,8 @@ def _fit(
             verbose=0,
         )
     fitted.load_weights(state.best_weights)
+    if trained is not network:
+        network.set_weights(trained.get_weights())
     reestimate_batch_normalization(network, batches(epochs=1))
 
 

@@ -49,13 +49,13 @@ def converted_flow(size: int) -> bytes:
 
 def litert_runner(
     model: bytes, threads: int, frames: dict[str, np.ndarray]
-) -> Callable[[], object]:
-    """Load the converted flow and give a call that computes it once."""
+) -> tuple[Interpreter, Callable[[], object]]:
+    """Load the converted flow; give the interpreter, and a call that computes it once."""
     interpreter = Interpreter(model_content=model, num_threads=threads)
     interpreter.allocate_tensors()
     for each in interpreter.get_input_details():
         interpreter.set_tensor(each["index"], frames[each["name"]])
-    return interpreter.invoke
+    return interpreter, interpreter.invoke
 
 
 def time_in_turns(runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
@@ -90,8 +90,8 @@ def main(arguments: Arguments) -> None:
             reference: lambda: cv2.calcOpticalFlowFarneback(
                 onset, apex, None, 0.5, 3, 19, 5, 7, 1.2, 0
             ),
-            "LiteRT, 1 thread": litert_runner(model, 1, frames),
-            "LiteRT, 2 threads": litert_runner(model, 2, frames),
+            "LiteRT, 1 thread": litert_runner(model, 1, frames)[1],
+            "LiteRT, 2 threads": litert_runner(model, 2, frames)[1],
             f"TensorFlow, batch {arguments.batch}": lambda: layer(batch),
         },
         arguments.rounds,

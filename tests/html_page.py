@@ -1,7 +1,9 @@
 """Reading the report as a strict reader: tags balanced, tables by their rows, what is loaded."""
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from pathlib import Path
 
 VOID = {"meta", "link", "img", "br"}
 HIDDEN = {"style", "svg"}
@@ -92,3 +94,18 @@ class Page(HTMLParser):
         """Return the rows of the one table whose headings begin so, by first cell."""
         (found,) = [t for t in self.tables if t[0][: len(headings)] == list(headings)]
         return {row[0]: row[1:] for row in found[1:]}
+
+
+def read(path: Path) -> Page:
+    """Read a report and check what holds of each."""
+    page = Page(path.read_text(encoding="utf-8"))
+    assert not re.search(r"\b(?:None|nan|NaN|null|undefined|inf|Infinity)\b|[{}]", page.text)
+    assert "nan%" not in page.source
+    assert [a for a in page.addresses if not a.startswith(("data:", "#"))] == []
+    assert {a[1:] for a in page.addresses if a[0] == "#"} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert not re.search(r"@import|url\(|https?:", page.source)
+    assert all(image["alt"] for image in page.images)
+    for table in page.tables:
+        assert len({len(row) for row in table}) == 1
+    return page

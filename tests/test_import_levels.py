@@ -19,10 +19,10 @@ LEVELS = [
     | {"fold_files", "motion_svm"},
     {"images", "jpeg", "jpeg_fidelity", "face_model", "face_crop", "raw_frames", "manifest"}
     | {"crop_clip", "prepare", "synthetic", "corpus_check", "datasets", "layers", "augmentation"}
-    | {"tflite_join", "tflite_metadata", "tflite_inspect", "run"}
+    | {"tflite_join", "tflite_metadata", "tflite_inspect", "run", "precision"}
     | {"run_results", "report_figures", "weights_origin"},
     {"input_pipeline", "models", "training_state", "artifacts"}
-    | {"learners", "keras_learner", "fold_task", "crossval_inputs", "scheme_clips"},
+    | {"learners", "keras_learner", "fused_adam", "fold_task", "crossval_inputs", "scheme_clips"},
     {"training", "export", "saved_model", "tflite", "parity", "model_card"}
     | {"cross_validation", "engines", "cross_validated_models", "crossval_plan"},
     {"evaluation", "report", "predict"}

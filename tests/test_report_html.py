@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn_runs import draw_histories, draw_predictions, write_run
-from html_page import Page
+from html_page import Page, read
 from PIL import Image
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
@@ -27,21 +27,6 @@ from casme_tf.report_figures import kept_epochs, training_figure
 from casme_tf.report_html import write_report
 
 RECORDS = ("config.json", "metrics.json", "predictions.csv", "history.csv", "split.csv")
-
-
-def read(path: Path) -> Page:
-    """Read a report and check what holds of each."""
-    page = Page(path.read_text(encoding="utf-8"))
-    assert not re.search(r"\b(?:None|nan|NaN|null|undefined|inf|Infinity)\b|[{}]", page.text)
-    assert "nan%" not in page.source
-    assert [a for a in page.addresses if not a.startswith(("data:", "#"))] == []
-    assert {a[1:] for a in page.addresses if a[0] == "#"} <= set(page.ids)
-    assert len(page.ids) == len(set(page.ids))
-    assert not re.search(r"@import|url\(|https?:", page.source)
-    assert all(image["alt"] for image in page.images)
-    for table in page.tables:
-        assert len({len(row) for row in table}) == 1
-    return page
 
 
 def change_metrics(run: Path, **changes: object) -> None:
@@ -261,6 +246,26 @@ def test_other_runs_stand_beside_it_with_the_paired_difference(tmp_path):
     expected = paired["uf1"]
     assert minus == f"{expected.difference:+.3f} {interval(expected.interval, '+.3f')}"
     assert rows["majority"] == ["0.123 0.100 … 0.200"] * 4 + ["–"]
+
+
+def test_runs_on_the_same_clips_stand_beside_it_unasked(tmp_path, capsys):
+    ours = write_run(tmp_path / "ours", draw_predictions(1, 1), arch="flow")
+    write_run(tmp_path / "same", draw_predictions(1, 2), arch="svm")
+    write_run(tmp_path / "shorter", draw_predictions(1, 3, clips=7), arch="ststnet")
+    write_run(tmp_path / "otherwise", draw_predictions(1, 4), arch="ststnet", protocol="kfold")
+    command = ["--run=ours", f"--runs={tmp_path}", "--no-frames"]
+    assert main("report", command) == 0
+    note = capsys.readouterr().err
+    assert note.startswith("note: no majority, ststnet on these clips to stand beside ours.")
+    assert "casme-tf crossval --arch majority svm ststnet --run ours-beside --protocol loso" in note
+    rows = read(ours / "report.html").table("Run", "Accuracy")
+    assert [name for name in rows if not name.startswith("always")] == ["ours (this run)", "same"]
+    for name in ("majority", "ststnet"):
+        write_run(tmp_path / name, draw_predictions(1, 5), arch=name)
+    assert main("report", command) == 0
+    assert capsys.readouterr().err == ""
+    rows = read(ours / "report.html").table("Run", "Accuracy")
+    assert {"same", "majority", "ststnet"} <= set(rows)
 
 
 def test_what_cannot_stand_beside_a_run_is_refused(tmp_path):

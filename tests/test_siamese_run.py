@@ -1,5 +1,6 @@
-"""The Siamese architecture through the same chain, with the split that leaks."""
+"""The Siamese architecture through the same chain: the split that leaks, and bfloat16."""
 
+import keras
 import numpy as np
 from elsewhere import LITERT, SERVED_JPEG, answer_elsewhere
 
@@ -8,6 +9,7 @@ from casme_tf.config import EvaluateConfig, ExportConfig, TrainConfig
 from casme_tf.evaluation import evaluate
 from casme_tf.export import export_run
 from casme_tf.labels import CLASSES
+from casme_tf.models import split_model
 from casme_tf.run import ARTIFACTS
 from casme_tf.training import train
 
@@ -23,9 +25,12 @@ def test_a_siamese_run_on_the_random_split_is_marked_as_leaking_and_served(data_
         network_size=32,
         epochs=1,
         batch_size=16,
+        precision="mixed_bfloat16",
         seed=0,
     )
     folder = train(settings)
+    network = split_model(keras.models.load_model(folder / "model.keras", compile=False))[2]
+    assert {layer.compute_dtype for layer in network._flatten_layers()} == {"float32"}
     rounded = ("float16", "dynamic", "int8")
     export_run(ExportConfig(run="siamese", runs=tmp_path, calibration=5, accept=rounded))
     done = evaluate(EvaluateConfig(run="siamese", runs=tmp_path, resamples=50))

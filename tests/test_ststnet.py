@@ -5,7 +5,7 @@ from scipy.signal import correlate2d
 from scipy.special import softmax
 
 from casme_tf.errors import UserError
-from casme_tf.models.ststnet import UNIT_DISPLACEMENT, UNIT_STRAIN, ststnet
+from casme_tf.models.ststnet import FILTERS, UNIT_DISPLACEMENT, UNIT_STRAIN, ststnet
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +29,10 @@ def reference(model: keras.Model, image: np.ndarray) -> np.ndarray:
     """The same network on one image `(28, 28, 3)`, written down again without Keras."""
     x = image / [0.224, 0.224, 0.01]
     maps = []
-    for filters in (3, 5, 8):
-        kernel, bias = model.get_layer(f"conv_{filters}").get_weights()
-        for out in range(filters):
+    kernels, biases = model.get_layer("streams").get_weights()
+    ends = np.cumsum(FILTERS)[:-1]
+    for kernel, bias in zip(np.split(kernels, ends, axis=-1), np.split(biases, ends), strict=True):
+        for out in range(len(bias)):
             planes = [
                 correlate2d(x[..., i], kernel[..., i, out], mode="same") for i in range(x.shape[-1])
             ]

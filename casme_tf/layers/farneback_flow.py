@@ -128,14 +128,13 @@ class FarnebackFlow(Float32Layer):
                     f"Received: dtype {tf.as_dtype(frames.dtype).name}."
                 )
         # A constant does not change the fit, and small numbers lose fewer digits in its sums.
-        onset = tf.reshape(onset, [-1, height, width]) - MID_GREY
-        apex = tf.reshape(apex, [-1, height, width]) - MID_GREY
+        frames = tf.reshape(tf.concat([onset, apex], axis=0), [-1, height, width]) - MID_GREY
         filters = polynomial_filters(self.poly_n, self.poly_sigma)
         flow = None
         for level in pyramid(height, width, self.pyr_scale, self.levels):
-            refiner = Refiner(
-                expand(onset, level, filters), expand(apex, level, filters), level, self.winsize
-            )
+            # Both frames at once: few large operators share out better over threads.
+            onset, apex = tf.split(expand(frames, level, filters), 2)
+            refiner = Refiner(onset, apex, level, self.winsize)
             flow = refiner.still() if flow is None else enlarge(flow, level, self.pyr_scale)
             for _ in range(self.iterations):
                 flow = refiner.refine(flow)

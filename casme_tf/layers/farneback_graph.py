@@ -23,30 +23,32 @@ SIGNS = (-1.0, -1.0, 1.0, 1.0, 1.0)
 REGULARISER = 1e-3
 
 
-def expand(frame: tf.Tensor, level: Level, filters: PolynomialFilters) -> Planes:
-    """Fit a quadratic around each pixel of one level of a frame.
+def expand(frames: tf.Tensor, level: Level, filters: PolynomialFilters) -> tf.Tensor:
+    """Fit a quadratic around each pixel of one level of frames.
 
     Args:
-        frame: `(B, H, W)` float32, grey, at full size.
-        level: The level to make from it.
+        frames: `(B, H, W)` float32, grey, at full size.
+        level: The level to make from them.
         filters: The filters of the fit.
 
     Returns:
-        The five coefficients r_y, r_x, r_yy, r_xx, r_xy, each times its share, `(B, h, w)`.
+        The five coefficients r_y, r_x, r_yy, r_xx, r_xy, each times its share, `(B, 5, h, w)`.
     """
-    turned = _turned_level(frame, level, margin=len(filters.smooth) // 2)
+    turned = _turned_level(frames, level, margin=len(filters.smooth) // 2)
     smooth, slope, curve = (
         _transpose(_filter_columns(turned, kernel))  # (B, h + 2 margin, w)
         for kernel in (filters.smooth, filters.slope, filters.curve)
     )
     y, x, yy, xx, xy = SHARES
-    return [
-        _filter_columns(smooth, y * filters.slope_gain * filters.slope),
-        _filter_columns(slope, x * filters.slope_gain * filters.smooth),
-        _filter_columns(smooth, yy * filters.curve),
-        _filter_columns(curve, xx * filters.smooth),
-        _filter_columns(slope, xy * filters.cross_gain * filters.slope),
-    ]
+    return _stack(
+        [
+            _filter_columns(smooth, y * filters.slope_gain * filters.slope),
+            _filter_columns(slope, x * filters.slope_gain * filters.smooth),
+            _filter_columns(smooth, yy * filters.curve),
+            _filter_columns(curve, xx * filters.smooth),
+            _filter_columns(slope, xy * filters.cross_gain * filters.slope),
+        ]
+    )
 
 
 def enlarge(flow: Planes, level: Level, pyr_scale: float) -> Planes:
@@ -61,25 +63,25 @@ def enlarge(flow: Planes, level: Level, pyr_scale: float) -> Planes:
         dx and dy, `(B, h, w)`, px at this level.
     """
     _, height, width = flow[0].shape
-    across = (constants.resize_matrix(width, level.width) / pyr_scale).astype(np.float32)
-    down = constants.resize_matrix(height, level.height).astype(np.float32)
-    return [_transpose(_transpose(plane @ across.T) @ down.T) for plane in flow]
+    planes = tf.reshape(_stack(flow), [-1, height, width, 1])
+    larger = tf.image.resize(planes, (level.height, level.width)) * np.float32(1 / pyr_scale)
+    return _unstack(tf.reshape(larger, [-1, 2, level.height, level.width]))
 
 
 class Refiner:
     """Improves the flow at one level, step by step.
 
     Args:
-        onset: Expansion of the first frame, five planes.
-        apex: Expansion of the second frame, five planes.
+        onset: Expansion of the first frames, `(B, 5, h, w)`.
+        apex: Expansion of the second frames, `(B, 5, h, w)`.
         level: The level they belong to.
         winsize: Side of the averaging window, px.
     """
 
-    def __init__(self, onset: Planes, apex: Planes, level: Level, winsize: int) -> None:
+    def __init__(self, onset: tf.Tensor, apex: tf.Tensor, level: Level, winsize: int) -> None:
         self.height, self.width = level.height, level.width
         self.weight = constants.border_weights(level.height, level.width)
-        self.onset = [plane * self.weight for plane in onset]
+        self.onset = _unstack(onset * self.weight)
         self.neighbours = self._tabulate(apex)
         self.radius = winsize // 2
         # OpenCV divides the sums by winsize², also where an even winsize sums (winsize + 1)²
@@ -112,18 +114,18 @@ class Refiner:
         dy = (g22 * h1 - g12 * h2) / determinant
         return [_transpose(dx), _transpose(dy)]
 
-    def _tabulate(self, apex: Planes) -> tf.Tensor:
+    def _tabulate(self, apex: tf.Tensor) -> tf.Tensor:
         """Put the four pixels that a lookup needs side by side: `((h + 2) · w, 20)` for each pair.
 
         The last row of the picture, and with it the table's, is zero: for looks out of the image.
         """
-        corners = np.zeros((2, 2, 5, 4, 5), np.float32)
-        for corner in range(4):
-            corners[corner // 2, corner % 2, :, corner] = np.diag(SIGNS)
-        picture = tf.transpose(_stack(apex), [0, 2, 3, 1])  # (B, h, w, 5)
-        picture = tf.pad(picture, [[0, 0], [0, 2], [0, 0], [0, 0]])
-        table = tf.nn.conv2d(picture, corners.reshape(2, 2, 5, 20), strides=1, padding="SAME")
-        return tf.reshape(table, [-1, (self.height + 2) * self.width, 20])
+        signed = apex * np.array(SIGNS, np.float32)[:, None, None]
+        pixels = tf.reshape(signed, [-1, 5, self.height * self.width])
+        pixels = tf.pad(pixels, [[0, 0], [0, 0], [0, 3 * self.width + 1]])
+        count = (self.height + 2) * self.width
+        corners = (0, 1, self.width, self.width + 1)  # steps along the row of all pixels
+        table = tf.concat([pixels[:, :, step : step + count] for step in corners], axis=1)
+        return tf.transpose(table, [0, 2, 1])
 
     def _look_up(self, flow: Planes) -> Planes:
         """Mean of both frames' coefficients where the flow points, weighted down at the border."""
@@ -171,44 +173,45 @@ class Refiner:
 
     def _average_columns(self, plane: tf.Tensor) -> tf.Tensor:
         """Average over the window down the columns."""
-        _, height, width = plane.shape
-        padded = _replicate_ends(plane, self.radius)
-        padded = tf.reshape(padded, [-1, height + 2 * self.radius, 1, width])
-        average = tf.nn.avg_pool2d(padded, [2 * self.radius + 1, 1], strides=1, padding="VALID")
-        return tf.reshape(average, [-1, height, width])
+        length = 2 * self.radius + 1
+        return _average_rows(_replicate_ends(plane, self.radius), length)
 
     def _sum_columns(self, plane: tf.Tensor) -> tf.Tensor:
-        """Sum over the window down the columns, by doubling.
+        """Sum over the window down the columns, by sums of four, sixteen and so on.
 
         This rounds half as much as adding pixel by pixel does. The last sums need it: along
         straight edges the determinant is a small difference of their products.
         """
         height = plane.shape[1]
         length = 2 * self.radius + 1
-        run, run_length = _replicate_ends(plane, self.radius), 1
-        total, summed = run[:, :height], 1
-        while summed < length:
-            run = run[:, :-run_length] + run[:, run_length:]
-            run_length *= 2
-            if length & run_length:
-                total += run[:, summed : summed + height]
-                summed += run_length
-        return total
+        lengths = [4**n for n in range(length) if 4**n <= length]
+        rows = -(-height // lengths[-1]) * lengths[-1]  # so that every length divides them
+        run = _replicate_ends(plane, self.radius, surplus=rows - height)
+        sums = []
+        for each in lengths:
+            longer = length // (4 * each) * (4 * each)  # what is left to longer runs, in front
+            count = (length - longer) // each
+            if count:
+                last = run[:, longer : longer + rows + (count - 1) * each]
+                sums.append(_average_every(last, count, each) * np.float32(count * each))
+            if longer:
+                run = _average_every(run[:, : rows + longer - each], 4, each)
+        return sum(sums[1:], start=sums[0])[:, :height]
 
 
-def _turned_level(frame: tf.Tensor, level: Level, margin: int) -> tf.Tensor:
-    """Make a level of a frame, turned on its side, its edges replicated `margin` times.
+def _turned_level(frames: tf.Tensor, level: Level, margin: int) -> tf.Tensor:
+    """Make a level of frames, turned on its side, its edges replicated `margin` times.
 
     Returns:
         `(B, w + 2 margin, h + 2 margin)`.
     """
-    _, height, width = frame.shape
+    _, height, width = frames.shape
     if level.scale == 1:  # Three taps would be wasted on matrices of the frame's size.
-        upright = _replicate_ends(_blur_columns(frame), margin)
+        upright = _replicate_ends(_blur_columns(frames), margin)
         return _replicate_ends(_blur_columns(_transpose(upright)), margin)
     across = constants.padded_level_matrix(width, level.width, level.scale, margin)
     down = constants.padded_level_matrix(height, level.height, level.scale, margin)
-    return _transpose(frame @ across.T) @ down.T
+    return _transpose(frames @ across.T) @ down.T
 
 
 def _blur_columns(plane: tf.Tensor) -> tf.Tensor:
@@ -217,9 +220,26 @@ def _blur_columns(plane: tf.Tensor) -> tf.Tensor:
     return _filter_columns(reflected, constants.blur_kernel(scale=1))
 
 
-def _replicate_ends(plane: tf.Tensor, count: int) -> tf.Tensor:
-    copies = np.ones((count, 1), np.float32)
-    return tf.concat([plane[:, :1] * copies, plane, plane[:, -1:] * copies], axis=1)
+def _replicate_ends(plane: tf.Tensor, count: int, surplus: int = 0) -> tf.Tensor:
+    """Add `count` copies of the first row in front, `count + surplus` of the last behind."""
+    before, behind = (np.ones((n, 1), np.float32) for n in (count, count + surplus))
+    return tf.concat([plane[:, :1] * before, plane, plane[:, -1:] * behind], axis=1)
+
+
+def _average_rows(plane: tf.Tensor, count: int) -> tf.Tensor:
+    """Average `count` neighbouring rows: `(B, h, w)` → `(B, h − count + 1, w)`."""
+    _, height, width = plane.shape
+    # The columns as channels, so that the pooling runs along contiguous rows.
+    rows = tf.reshape(plane, [-1, height, 1, width])
+    average = tf.nn.avg_pool2d(rows, [count, 1], strides=1, padding="VALID")
+    return tf.reshape(average, [-1, height - count + 1, width])
+
+
+def _average_every(plane: tf.Tensor, count: int, step: int) -> tf.Tensor:
+    """Average `count` rows that are `step` apart; the number of rows is a multiple of `step`."""
+    _, height, width = plane.shape
+    average = _average_rows(tf.reshape(plane, [-1, height // step, step * width]), count)
+    return tf.reshape(average, [-1, height - (count - 1) * step, width])
 
 
 def _excess(position: tf.Tensor, last: int) -> tf.Tensor:

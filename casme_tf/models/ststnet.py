@@ -15,7 +15,8 @@ UNIT_DISPLACEMENT = 1e-3
 UNIT_STRAIN = 1e-2
 """Strain that the network sees as 1, px per px: a stretch by one per cent."""
 
-_FILTERS = (3, 5, 8)
+FILTERS = (3, 5, 8)
+"""Filters of the streams, in the order of the channels that they give."""
 
 
 def ststnet(
@@ -59,14 +60,12 @@ def ststnet(
     displacement = 1 / (UNIT_DISPLACEMENT * frame_size)
     scale = [displacement, displacement, 1 / UNIT_STRAIN]
     x = keras.layers.Rescaling(scale, name="fixed_units")(motion)
-    streams = []
-    for filters in _FILTERS:
-        y = keras.layers.Conv2D(
-            filters, 3, padding="same", activation="relu", name=f"conv_{filters}"
-        )(x)
-        y = keras.layers.MaxPooling2D(3, padding="same", name=f"max_{filters}")(y)
-        streams.append(keras.layers.Dropout(dropout, name=f"dropout_{filters}")(y))
-    x = keras.layers.Concatenate(name="streams")(streams)  # (B, 10, 10, 16)
+    # All streams see the same cells and pool alike, each filter by itself: one convolution with the
+    # filters of all three is the same network at a third of the cost. ReLU and maximum commute.
+    x = keras.layers.Conv2D(sum(FILTERS), 3, padding="same", name="streams")(x)
+    x = keras.layers.MaxPooling2D(3, padding="same", name="maximum")(x)  # (B, 10, 10, 16)
+    x = keras.layers.ReLU(name="relu")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
     x = keras.layers.AveragePooling2D(2, name="average")(x)
     x = keras.layers.Flatten(name="flatten")(x)  # (B, 400)
     x = keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(x)
