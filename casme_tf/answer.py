@@ -68,6 +68,21 @@ class Answer:
         """Probability of the likeliest class, 0…1."""
         return max(self.probabilities.values())
 
+    def describe(self) -> str:
+        """Return it for the terminal, without the doubts."""
+        lines = [self.label or "no clear expression"]
+        lines += [f"  {name:<9} {value:.3f}" for name, value in self.probabilities.items()]
+        if self.action_units is not None:
+            acting = [unit for unit in self.action_units if unit.probability >= 0.5]
+            told = [f"AU{unit.number} ({unit.strength:.1f} px)" for unit in acting]
+            lines.append(f"action units: {', '.join(told) or 'none'}")
+        if self.numbers is not None:
+            times = "" if self.seconds is None else " at {onset:.3f} s, {apex:.3f} s"
+            found = "onset frame {onset}, apex frame {apex}".format(**self.numbers)
+            lines.append(found + times.format(**(self.seconds or {})))
+        lines.append("frames taken as they are" if self.box is None else f"face at {self.box}")
+        return "\n".join(lines)
+
     def to_json(self) -> dict[str, Any]:
         """Return what can be written as JSON: everything but pixels and curves."""
         box = None if self.box is None else vars(self.box)

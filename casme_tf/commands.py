@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import suppress
-from dataclasses import asdict
 
 from casme_tf import config as configs
 
@@ -163,19 +162,18 @@ def compare(config: configs.CompareConfig) -> None:
 
 
 def predict(config: configs.PredictConfig) -> None:
-    """Answer for a pair of frames."""
+    """Answer for a pair of frames or a clip."""
     from casme_tf.predict import predict
 
     answer = predict(config)
     if config.json:
-        print(json.dumps(asdict(answer), default=str))
+        print(json.dumps(answer.to_json()))
         return
-    print(f"{answer.label}")
-    for name, probability in answer.probabilities.items():
-        print(f"  {name:<9} {probability:.3f}")
-    print("frames taken as they are" if answer.box is None else f"face at {answer.box}")
-    if answer.faces is not None and answer.faces > 1:
-        print(f"note: {answer.faces} faces; the largest was taken", file=sys.stderr)
+    print(answer.describe())
+    for doubt in answer.doubts:
+        print(f"note: {doubt}", file=sys.stderr)
+    if config.figure is not None:
+        print(config.figure)
 
 
 def measure_corpus(config: configs.MeasureCorpusConfig) -> None:

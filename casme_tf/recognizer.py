@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from casme_tf.answer import PAIR, ActionUnit, Answer
+from casme_tf.answer import PAIR, Answer
 from casme_tf.apex import Method, Spotting, spot_apex
 from casme_tf.artifacts import Artifact, load_artifact
 from casme_tf.clip_frames import Frames, MemoryFrames
-from casme_tf.doubts import clip_doubts, pair_doubts
+from casme_tf.doubts import box_doubts, clip_doubts, pair_doubts
 from casme_tf.errors import UserError
 from casme_tf.face_crop import FaceDetector, crop_box
 from casme_tf.face_track import FaceTracker, TrackedFace
+from casme_tf.images import resize
+from casme_tf.run import MODEL
+
+if TYPE_CHECKING:
+    from casme_tf.grad_cam import GradCam
 
 
 class Recognizer:
@@ -40,8 +45,10 @@ class Recognizer:
         self.model = model
         self._artifact: Artifact = load_artifact(model)
         self._detector = FaceDetector(face_model)
+        self._kept = _keras_file(model)
+        self._grad_cam: GradCam | None = None
         # Neither LiteRT nor MediaPipe may be entered by two threads at once.
-        self._one_at_a_time = threading.Lock()
+        self._one_at_a_time = threading.RLock()
 
     def __enter__(self) -> Recognizer:
         """Return the recogniser."""
@@ -65,9 +72,24 @@ class Recognizer:
             cropped: They are face crops already: take them as they are.
 
         Raises:
-            UserError: If the frames differ in size, or no face is found.
+            UserError: If the frames differ in size.
+            NoFaceError: If no face is found in the onset frame.
         """
-        raise NotImplementedError
+        frames = {"onset": onset, "apex": apex}
+        _require_one_size(frames)
+        with self._one_at_a_time:
+            if cropped:
+                return self._ask(frames, frames)
+            face = self._detector.detect(onset)
+            size = (onset.shape[0], onset.shape[1])
+            box = crop_box(face, size)
+            crops = {name: box.crop(frame) for name, frame in frames.items()}
+            tracker = FaceTracker(self._detector)
+            for frame in MemoryFrames([onset, apex]).between():
+                tracker.add(frame)
+            doubts = box_doubts(face, box, size) + pair_doubts(tracker.finish())
+            answer = self._ask(frames, crops)
+            return replace(answer, box=box, faces=face.count, doubts=tuple(doubts))
 
     def clip(
         self,
@@ -77,9 +99,8 @@ class Recognizer:
         apex: int | None = None,
         method: Method = "flow",
         cropped: bool = False,
-        most: int = 5,
-    ) -> list[Answer]:
-        """Answer for a clip: for its one expression, or for the likeliest places of a long one.
+    ) -> Answer:
+        """Answer for a clip.
 
         Args:
             frames: The clip; see `video_frames.open_frames`.
@@ -87,12 +108,105 @@ class Recognizer:
             apex: Number of the apex frame, if known.
             method: How the apex is found; see `apex.spot_apex`.
             cropped: The frames are face crops already.
-            most: How many places of a long clip are answered for, at most.
-
-        Returns:
-            Answers, the clearest first; none if a long clip shows no movement that stands out.
 
         Raises:
-            UserError: If no face is found, or a frame cannot be read.
+            UserError: If a frame cannot be read, or there are too few, or too many.
+            NoFaceError: If no frame shows a face.
         """
-        raise NotImplementedError
+        with self._one_at_a_time:
+            tracker = FaceTracker(self._detector, cropped=cropped)
+            for frame in frames.between():
+                tracker.add(frame)
+            track = tracker.finish()
+            spotting = spot_apex(track, method, onset=onset, apex=apex)
+            return self.spotted(frames, track, spotting, cropped=cropped)
+
+    def spotted(
+        self, frames: Frames, track: TrackedFace, spotting: Spotting, *, cropped: bool = False
+    ) -> Answer:
+        """Answer for a clip whose onset and apex are found already.
+
+        Args:
+            frames: The clip.
+            track: The face in it.
+            spotting: Onset and apex.
+            cropped: The frames are face crops already.
+        """
+        numbers = dict(zip(PAIR, (spotting.onset, spotting.apex), strict=True))
+        pair = {name: frame_of(frames, number) for name, number in numbers.items()}
+        answer = self.pair(pair["onset"], pair["apex"], cropped=cropped)
+        doubts = clip_doubts(track, spotting, frames.fps) + list(answer.doubts) + frames.notes
+        times = None
+        if spotting.seconds is not None:
+            places = np.searchsorted(spotting.numbers, list(numbers.values()))
+            times = dict(zip(PAIR, map(float, spotting.seconds[places]), strict=True))
+        return replace(
+            answer, numbers=numbers, seconds=times, spotting=spotting, doubts=tuple(doubts)
+        )
+
+    def looked_at(self, answer: Answer) -> dict[str, np.ndarray] | None:
+        """Return where the model looked, told by the .keras file that its artifact was made from.
+
+        Args:
+            answer: One of its answers.
+
+        Returns:
+            See `grad_cam.GradCam`; None if there is no .keras file in the run's folder, or one
+            without ResNet50.
+        """
+        if answer.label is None or self._kept is None:
+            return None
+        with self._one_at_a_time:
+            if self._grad_cam is None:
+                from casme_tf.grad_cam import GradCam, NoBackboneError  # brings TensorFlow along
+
+                try:
+                    self._grad_cam = GradCam(self._kept)
+                except NoBackboneError:
+                    self._kept = None
+                    return None
+            pair = {name: crop[None] for name, crop in answer.crops.items()}
+            return self._grad_cam(pair, list(answer.probabilities).index(answer.label))
+
+    def _ask(self, frames: dict[str, np.ndarray], crops: dict[str, np.ndarray]) -> Answer:
+        shown = {name: resize(crop, self._artifact.frame_size) for name, crop in crops.items()}
+        probabilities = self._artifact({name: crop[None] for name, crop in shown.items()})[0]
+        named = dict(zip(self._artifact.classes, map(float, probabilities), strict=True))
+        return Answer(
+            label=max(named, key=lambda name: named[name]),
+            probabilities=named,
+            model=str(self.model),
+            doubts=(),
+            frames=frames,
+            crops=shown,
+            box=None,
+            faces=None,
+        )
+
+
+def frame_of(frames: Frames, number: int) -> np.ndarray:
+    """Return one frame of a clip, `(H, W, 3)` uint8 RGB.
+
+    Raises:
+        UserError: If there is no such frame.
+    """
+    for frame in frames.between(number, number):
+        return frame.rgb
+    raise UserError(f"The frame must be one of {frames.name}. Received: number {number}.")
+
+
+def _keras_file(model: Path) -> Path | None:
+    """Return the .keras file of the run that an artifact belongs to, if it is there."""
+    places = [model] if model.suffix == ".keras" else [model.parent, model.parent.parent]
+    files = [place if place == model else place / MODEL for place in places]
+    return next((path for path in files if path.is_file()), None)
+
+
+def _require_one_size(frames: dict[str, np.ndarray]) -> None:
+    shapes = {name: frame.shape[:2] for name, frame in frames.items()}
+    if shapes["onset"] != shapes["apex"]:
+        raise UserError(
+            "Onset and apex must be frames of one clip, of one size. Received: "
+            + ", ".join(f"{name} of {w}×{h} px" for name, (h, w) in shapes.items())
+            + "."
+        )

@@ -9,10 +9,9 @@ import tensorflow as tf
 from casme_tf.artifacts import load_artifact
 from casme_tf.cli import main
 from casme_tf.face_crop import Box
-from casme_tf.images import read_rgb
+from casme_tf.images import read_rgb, resize
 from casme_tf.input_pipeline import resize_frame
 from casme_tf.labels import CLASSES
-from casme_tf.predict import resize
 
 
 @pytest.fixture(scope="module")
