@@ -11,6 +11,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 
 from casme_tf.answer import PAIR, Answer
 from casme_tf.report_figures import ACCENT, INK, PALE, STYLE
@@ -19,7 +20,8 @@ from casme_tf.spotting_figure import draw_spotting
 # As in the source system and in `layers.FarnebackFlow`.
 _FARNEBACK = (0.5, 3, 19, 5, 7, 1.2, 0)
 _ARROWS = 15  # along each side
-_FAINT = 0.15  # of the longest arrow; shorter ones are left out
+_LONGEST = 0.98  # quantile that fills its cell; single longer ones at borders are artefacts
+_FAINT = 0.15  # of that; shorter arrows are left out
 _UNITS = 6
 _WIDTH = 7.2  # inches, a page's width
 _LOWER = 1.75  # inches, of the lower row
@@ -42,14 +44,14 @@ def answer_figure(answer: Answer, looked: Mapping[str, np.ndarray] | None = None
     lines = ["/".join(Path(answer.model).parts[-2:]), *(f"!  {note}" for note in notes)]
     below = 0.15 * sum(line.count("\n") + 1 for line in lines) + 0.12
     height, width = _crop(answer, "onset").shape[:2]
-    tall = min(max(height / width, 0.8), 1.6) * 1.7 + 0.45
+    tall = min(max(height / width, 0.8), 1.6) * 1.7 + 0.6
     total = tall + _LOWER + below
     figure = Figure(figsize=(_WIDTH, total), layout="constrained")
     engine = figure.get_layout_engine()
     assert engine is not None
     engine.set(rect=(0, below / total, 1, 1 - below / total))  # type: ignore[call-arg]
     rows = figure.add_gridspec(2, 1, height_ratios=(tall, _LOWER))
-    panels = [figure.add_subplot(cell) for cell in rows[0].subgridspec(1, 4)]
+    panels = [figure.add_subplot(cell) for cell in _cells(rows[0], (1, 1, 1, 1))]
     for axes, name in zip(panels, PAIR, strict=False):
         _show(axes, _crop(answer, name), _frame_title(answer, name))
     _draw_motion(panels[2], answer)
@@ -62,13 +64,16 @@ def answer_figure(answer: Answer, looked: Mapping[str, np.ndarray] | None = None
     if answer.spotting is None:
         _draw_probabilities(figure.add_subplot(rows[1]), answer)
     else:
-        curve, bars = (
-            figure.add_subplot(x) for x in rows[1].subgridspec(1, 2, width_ratios=(3, 2))
-        )
+        curve, bars = [figure.add_subplot(cell) for cell in _cells(rows[1], (3, 2))]
         draw_spotting(curve, answer.spotting)
         _draw_probabilities(bars, answer)
     figure.text(0.012, (below - 0.04) / total, "\n".join(lines), va="top", size=7, color=INK)
     return figure
+
+
+def _cells(row: SubplotSpec, widths: tuple[int, ...]) -> list[SubplotSpec]:
+    grid = row.subgridspec(1, len(widths), width_ratios=widths)
+    return [grid[0, i] for i in range(len(widths))]
 
 
 def flow_of(answer: Answer) -> np.ndarray:
@@ -120,7 +125,7 @@ def _draw_motion(axes: Axes, answer: Answer) -> None:
     x, y = np.meshgrid(places, places)
     arrows = cv2.blur(flow, (side // _ARROWS, side // _ARROWS))[y, x]  # (n, n, 2)
     length = np.linalg.norm(arrows, axis=-1)
-    longest = float(length.max())
+    longest = float(np.quantile(length, _LONGEST))
     if longest > 0:
         drawn = length > _FAINT * longest
         at = np.stack([x, y], axis=-1)[drawn] * stretch
@@ -134,9 +139,21 @@ def _draw_motion(axes: Axes, answer: Answer) -> None:
             width=0.009,
             headwidth=3.6,
         )
-    title = f"motion without the head's\nlongest arrow {longest:.2f} px of {side}"
+    wheel = axes.inset_axes((0.8, 0.01, 0.19, 0.19 * crop.shape[1] / crop.shape[0]))
+    wheel.imshow(_hue_wheel())
+    wheel.set_axis_off()
+    title = f"motion without the head's\nup to {longest:.2f} px of {side}"
     axes.set_title(title, fontsize=8)
     axes.set(xlim=(0, crop.shape[1]), ylim=(crop.shape[0], 0))
+
+
+def _hue_wheel(side: int = 96) -> np.ndarray:
+    """Draw which colour stands for which direction: `(side, side, 4)` uint8 RGBA."""
+    axis = np.linspace(-1, 1, side, dtype=np.float32)
+    flow = np.stack(np.meshgrid(axis, axis), axis=-1)
+    radius = np.linalg.norm(flow, axis=-1)
+    disc = np.where(radius <= 1, 255, 0).astype(np.uint8)
+    return np.dstack([flow_colours(flow * (radius <= 1)[..., None]), disc])
 
 
 def _draw_looked(axes: Axes, answer: Answer, looked: Mapping[str, np.ndarray]) -> None:
