@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from casme_tf.apex import Spotting
-from casme_tf.face_crop import Box, Face
+from casme_tf.face_crop import Face
 from casme_tf.face_layout import face_mask
 from casme_tf.face_track import TrackedFace
 
@@ -74,20 +74,20 @@ def pair_doubts(faces: TrackedFace) -> list[str]:
     return told
 
 
-def box_doubts(face: Face, box: Box, frame_size: tuple[int, int]) -> list[str]:
+def place_doubts(face: Face, frame_size: tuple[int, int]) -> list[str]:
     """Judge where a face lies in its frame.
 
     Args:
         face: The face in the onset frame.
-        box: The box it is cut out with.
         frame_size: Height and width of the frame, px.
     """
     told = []
     if face.count > 1:
         told.append(f"There are {face.count} faces; the largest was taken.")
     height, width = frame_size
-    outside = face.x < 0 or face.x + face.width > width or face.y + face.height > height
-    if outside or box.width < 0.8 * face.width:
+    # BlazeFace cuts its box at the edge, but not where it thinks that ears are.
+    x, y = face.keypoints.T
+    if x.min() < 0 or x.max() > width or y.max() > height or face.y + face.height > height:
         told.append("The face is cut off by the edge of the frame.")
     return told
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from casme_tf.answer import Answer
+from casme_tf.answer import PAIR, Answer
 from casme_tf.answer_figure import answer_figure
 from casme_tf.config import PredictConfig
 from casme_tf.errors import UserError
@@ -31,6 +31,7 @@ def predict(config: PredictConfig) -> Answer:
             found, or arguments contradict one another.
     """
     _check(config)
+    numbers = {name: _number(name, getattr(config, name)) for name in PAIR if config.clip}
     model = model_path(config.runs, config.run, config.model)
     with Recognizer(model, face_model=config.face_model) as recognizer:
         if config.clip is None:
@@ -39,8 +40,7 @@ def predict(config: PredictConfig) -> Answer:
         else:
             answer = recognizer.clip(
                 open_frames(config.clip, fps=config.fps),
-                onset=_number("onset", config.onset),
-                apex=_number("apex", config.apex),
+                **numbers,
                 method=config.method,
                 cropped=config.cropped,
             )

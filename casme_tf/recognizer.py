@@ -14,7 +14,7 @@ from casme_tf.answer import PAIR, Answer
 from casme_tf.apex import Method, Spotting, spot_apex
 from casme_tf.artifacts import Artifact, load_artifact
 from casme_tf.clip_frames import Frames, MemoryFrames
-from casme_tf.doubts import box_doubts, clip_doubts, pair_doubts
+from casme_tf.doubts import clip_doubts, pair_doubts, place_doubts
 from casme_tf.errors import UserError
 from casme_tf.face_crop import FaceDetector, crop_box
 from casme_tf.face_track import FaceTracker, TrackedFace
@@ -87,7 +87,7 @@ class Recognizer:
             tracker = FaceTracker(self._detector)
             for frame in MemoryFrames([onset, apex]).between():
                 tracker.add(frame)
-            doubts = box_doubts(face, box, size) + pair_doubts(tracker.finish())
+            doubts = place_doubts(face, size) + pair_doubts(tracker.finish())
             answer = self._ask(frames, crops)
             return replace(answer, box=box, faces=face.count, doubts=tuple(doubts))
 
