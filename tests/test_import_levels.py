@@ -27,7 +27,8 @@ LEVELS = [
     | {"cross_validation", "engines", "cross_validated_models", "crossval_plan"},
     {"evaluation", "report", "predict"}
     | {"report_html", "report_facts", "wrong_clips", "compare_runs"}
-    | {"crossval", "crossval_record"},
+    | {"crossval", "crossval_record"}
+    | {"answer", "answer_figure", "doubts", "grad_cam", "recognizer", "spotting_figure"},
     {"__main__", "cli", "commands", "demo"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
