@@ -18,6 +18,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "prepare-dataset": configs.PrepareConfig,
     "train": configs.TrainConfig,
     "crossval": configs.CrossvalConfig,
+    "pretrain": configs.PretrainConfig,
     "evaluate": configs.EvaluateConfig,
     "export": configs.ExportConfig,
     "inspect-tflite": configs.InspectTfliteConfig,
@@ -25,6 +26,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "compare": configs.CompareConfig,
     "predict": configs.PredictConfig,
     "measure-corpus": configs.MeasureCorpusConfig,
+    "measure-pretrained": configs.MeasurePretrainedConfig,
     "measure-jpeg": configs.MeasureJpegConfig,
     "demo": configs.DemoConfig,
 }

@@ -88,6 +88,13 @@ def crossval(config: configs.CrossvalConfig) -> None:
         print(f"warning: these figures leak: {done.leak}", file=sys.stderr)
 
 
+def pretrain(config: configs.PretrainConfig) -> None:
+    """Train motion_net on drawn fields."""
+    from casme_tf.pretraining import pretrain
+
+    print(pretrain(config))
+
+
 def evaluate(config: configs.EvaluateConfig) -> None:
     """Measure a run or an artifact, or a run and all its artifacts."""
     from casme_tf.evaluation import evaluate, evaluate_artifacts
@@ -181,6 +188,14 @@ def measure_corpus(config: configs.MeasureCorpusConfig) -> None:
     from casme_tf.corpus_check import measure_corpus
 
     print(measure_corpus(config.corpus, limit=config.limit).to_string())
+
+
+def measure_pretrained(config: configs.MeasurePretrainedConfig) -> None:
+    """Measure drawn weights on a stand-in corpus."""
+    from casme_tf.measure_pretrained import measure_pretrained
+
+    print(measure_pretrained(config).describe())
+    print(config.out)
 
 
 def measure_jpeg(config: configs.MeasureJpegConfig) -> None:

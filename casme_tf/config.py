@@ -82,8 +82,9 @@ class DemoConfig:
 class TrainConfig:
     """Train one fold: fit on some people, choose the epoch on others, keep the rest for test."""
 
-    arch: Literal["flow", "siamese"]
-    """Architecture: flow (optical flow through ResNet50) or siamese (both frames, subtracted)."""
+    arch: Literal["flow", "siamese", "motion_net"]
+    """Architecture: flow (optical flow through ResNet50), siamese (both frames, subtracted) or
+    motion_net (optical flow on 28 × 28 cells through a small network)."""
     run: str | None = None
     """Name of the run, a folder of --runs. Default: the architecture's name."""
     data_dir: Path | None = None
@@ -92,12 +93,15 @@ class TrainConfig:
     """Folder of all runs."""
     split: Literal["subject-holdout", "random"] = "subject-holdout"
     """How clips are divided. `random` repeats the original system's split, which leaks subjects."""
-    weights: str = "imagenet"
-    """The backbone's first weights: imagenet, none, or the path of a weights file."""
+    weights: str | None = None
+    """First weights: imagenet (of ResNet50), drawn (of motion_net: learnt from drawn motion, its
+    convolutions frozen), none (random), or the path of a weights file. Default: imagenet, and of
+    motion_net drawn."""
     frame_size: int = 224
     """Side of the frames, px; optical flow is computed at this size."""
     network_size: int | None = None
-    """Side of what ResNet50 sees, px; smaller is faster. Default: --frame-size."""
+    """Side of what ResNet50 sees, px; smaller is faster. Default: --frame-size. That of motion_net
+    is 28."""
     epochs: int | None = None
     """Largest number of epochs. Default: the architecture's."""
     batch_size: int | None = None
@@ -128,10 +132,14 @@ class TrainConfig:
 class CrossvalConfig:
     """Test architectures on people that they have not seen, one fold after another."""
 
-    arch: tuple[Literal["majority", "svm", "ststnet", "flow", "siamese"], ...]
-    """Architectures: majority (the class that most clips have), svm (support vector machine on
-    motion and strain, 28 × 28), ststnet (small network on the same), flow and siamese (their
-    ResNet50 frozen, the layers after it trained)."""
+    arch: tuple[
+        Literal["majority", "zero_shot", "svm", "ststnet", "motion_net", "flow", "siamese"], ...
+    ]
+    """Architectures: majority (the class that most clips have), zero_shot (motion_net as this
+    package brings it, trained on none of the clips), svm (support vector machine on motion and
+    strain, 28 × 28), ststnet (small network on the same), motion_net (another one, that begins with
+    what it learnt from drawn motion), flow and siamese (their ResNet50 frozen, the layers after it
+    trained)."""
     baselines: bool = True
     """Also test majority, svm and ststnet, which every figure should stand beside. Without it,
     majority alone."""
@@ -154,15 +162,17 @@ class CrossvalConfig:
     RAY_ADDRESS. Both give the same figures."""
     workers: int | None = None
     """Folds at a time, which changes no figure. Default: the number of cores."""
-    weights: str = "imagenet"
-    """The frozen backbone's weights: imagenet, none (random), or the path of a weights file."""
+    weights: str | None = None
+    """First weights: imagenet (of ResNet50, which stays frozen), drawn (of motion_net and
+    zero_shot), none (random), or the path of a weights file. Default: imagenet or drawn, as the
+    architecture has it."""
     frame_size: int = 224
     """Side of the frames, px; optical flow is computed at this size."""
     network_size: int | None = None
     """Side of what ResNet50 sees, px; smaller is faster. Default: --frame-size."""
     head_motion: Literal["median", "similarity", "none"] = "median"
-    """What svm and ststnet take for the head's motion and subtract: the median of the flow, a fit
-    of shift, turn and scale, or nothing."""
+    """What svm, ststnet and motion_net take for the head's motion and subtract: the median of the
+    flow, a fit of shift, turn and scale, or nothing."""
     mirror: bool = True
     """Add a copy of each training clip, mirrored left and right."""
     epochs: int | None = None
@@ -186,6 +196,47 @@ class CrossvalConfig:
     the files as the licence asks."""
     overwrite: bool = False
     """Replace runs that exist, and forget an interrupted cross-validation of their names."""
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Train motion_net on drawn fields of motion alone, as the weights of this package were."""
+
+    out: Path = Path("build/motion_net")
+    """Folder to make, for weights.npz, training.json and model_card.md."""
+    seed: int = 12
+    """Seed of everything random; the same seed gives the same weights on the same machine."""
+    steps: int = 3000
+    """Number of steps."""
+    batch_size: int = 256
+    """Fields a step; each is drawn for it and seen once, but for those of painted pairs."""
+    learning_rate: float = 2e-3
+    """Step size of AdamW at the beginning; it falls to 0 along a cosine."""
+    painted: int = 6000
+    """Pairs of painted skins whose optical flow is a quarter of all fields, again and again."""
+    without: tuple[str, ...] = ()
+    """Ingredients of the drawings to leave out: variants, asymmetry, extent, anatomy, crops, lids,
+    head, smoothing, noise, artefacts, nothing or farneback."""
+    overwrite: bool = False
+    """Replace the folder if it exists."""
+
+
+@dataclass(frozen=True)
+class MeasurePretrainedConfig:
+    """Measure the weights learnt from drawn fields on a stand-in corpus, as it is and disturbed."""
+
+    corpus: Path
+    """Folder that `synthesize` made, with a seed that nobody has looked at."""
+    weights: Path | None = None
+    """A weights.npz of `pretrain`. Default: the one of this package."""
+    out: Path = Path("build/measured")
+    """Folder to make, for measurements.json, sensitivity.csv and .png, and model_card.md."""
+    limit: int | None = None
+    """Measure only so many clips, evenly spaced."""
+    seed: int = 0
+    """Seed of the disturbances."""
+    overwrite: bool = False
+    """Replace the folder if it exists."""
 
 
 @dataclass(frozen=True)

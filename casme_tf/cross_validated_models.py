@@ -1,4 +1,4 @@
-"""What can be cross-validated, by name: two baselines, one small network, two frozen backbones."""
+"""What can be cross-validated, by name: baselines, small networks and frozen backbones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from sklearn.dummy import DummyClassifier
 from casme_tf.crossval_inputs import CrossvalInputs, mirror_motion, swap_copies
 from casme_tf.learners import Inputs
 from casme_tf.models.frozen_heads import flow_head, siamese_head
+from casme_tf.models.motion_classifier import motion_model
 from casme_tf.models.ststnet import ststnet
 from casme_tf.motion_svm import MotionSVM
+from casme_tf.zero_shot import ZeroShot
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,10 @@ class CrossValidated:
         build: Makes an untrained model; takes `classes`, `frame_size` and `dropout` by name.
         mirror: Mirrors its inputs left and right; None if that would change nothing.
         recipe: How it is trained; None for what has no epochs.
-        settings: Settings of the command that decide its result, besides those of its recipe and
-            those that all have.
+        settings: Settings of the command that decide its result, besides weights, those of its
+            recipe and those that all have.
+        weights: What it begins with unless told otherwise; None for what has no such weights.
+        untrained_recipe: How it is trained from random weights, where that takes another recipe.
     """
 
     name: str
@@ -53,12 +57,16 @@ class CrossValidated:
     mirror: Callable[[Inputs], Inputs] | None
     recipe: FoldRecipe | None
     settings: tuple[str, ...]
+    weights: str | None = None
+    untrained_recipe: FoldRecipe | None = None
 
     def make_model(
-        self, *, classes: int, frame_size: int, dropout: float | None
+        self, *, classes: int, frame_size: int, dropout: float | None, weights: str | None = None
     ) -> Callable[[], Any]:
         """Return a function that makes an untrained model, and that other processes can be sent."""
-        return partial(self.build, classes=classes, frame_size=frame_size, dropout=dropout)
+        make = partial(self.build, classes=classes, frame_size=frame_size, dropout=dropout)
+        # A frozen backbone's weights are in its features already.
+        return partial(make, weights=weights or "drawn") if self.weights == "drawn" else make
 
 
 def _majority(**_: Any) -> DummyClassifier:
@@ -67,6 +75,14 @@ def _majority(**_: Any) -> DummyClassifier:
 
 def _svm(**_: Any) -> MotionSVM:
     return MotionSVM()
+
+
+def _zero_shot(*, classes: int, weights: str, **_: Any) -> ZeroShot:
+    return ZeroShot(classes, weights)
+
+
+def _motion_net(*, classes: int, dropout: float, weights: str, **_: Any) -> Any:
+    return motion_model(classes=classes, dropout=dropout, weights=weights)
 
 
 def _flow(*, classes: int, dropout: float, **_: Any) -> Any:
@@ -84,6 +100,15 @@ CROSS_VALIDATED: dict[str, CrossValidated] = {
     for entry in (
         CrossValidated("majority", lambda clips: clips.numbers, _majority, None, None, ()),
         CrossValidated(
+            "zero_shot",
+            lambda clips: clips.uv_strain,
+            _zero_shot,
+            None,
+            None,
+            ("head_motion",),
+            weights="drawn",
+        ),
+        CrossValidated(
             "svm", lambda clips: clips.uv_strain, _svm, mirror_motion, None, ("head_motion",)
         ),
         CrossValidated(
@@ -95,12 +120,23 @@ CROSS_VALIDATED: dict[str, CrossValidated] = {
             ("head_motion",),
         ),
         CrossValidated(
+            "motion_net",
+            lambda clips: clips.uv_strain,
+            _motion_net,
+            None,  # it answers the same for a mirrored clip
+            FoldRecipe(epochs=20, batch_size=32, learning_rate=1e-4, dropout=0.1),
+            ("head_motion",),
+            weights="drawn",
+            untrained_recipe=FoldRecipe(epochs=60, batch_size=32, learning_rate=1e-3, dropout=0.5),
+        ),
+        CrossValidated(
             "flow",
             lambda clips: clips.flow_features,
             _flow,
             swap_copies,
             FoldRecipe(epochs=60, batch_size=32, learning_rate=3e-4, dropout=0.5),
-            ("weights", "network_size"),
+            ("network_size",),
+            weights="imagenet",
         ),
         CrossValidated(
             "siamese",
@@ -108,10 +144,11 @@ CROSS_VALIDATED: dict[str, CrossValidated] = {
             _siamese,
             swap_copies,
             FoldRecipe(epochs=30, batch_size=32, learning_rate=3e-4, dropout=0.25),
-            ("weights", "network_size"),
+            ("network_size",),
+            weights="imagenet",
         ),
     )
 }
-"""Every entry by its name: the class that most clips have; an RBF support vector machine on 28 × 28
-images of motion and strain; STSTNet on the same; a frozen ResNet50 on the flow drawn in colour;
-the same on both frames, subtracted."""
+"""Every entry by its name: the class that most clips have; motion_net as it comes, on 28 × 28
+images of motion and strain; an RBF support vector machine on the same; STSTNet; motion_net, trained
+further; a frozen ResNet50 on the flow drawn in colour; the same on both frames, subtracted."""

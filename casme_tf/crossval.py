@@ -97,13 +97,13 @@ def crossval(config: CrossvalConfig) -> Crossval:
     shared = CrossvalInputs(
         clips.frames,
         network_size=config.network_size or config.frame_size,
-        weights=config.weights,
+        weights=config.weights or "imagenet",
         head_motion=None if config.head_motion == "none" else config.head_motion,
         mirrored=config.mirror,
         seed=config.seed,
         workers=config.workers or cores(),
     )
-    if any("weights" in plan.entry.settings and not _has_inputs(plan) for plan in missing):
+    if any(plan.entry.weights == "imagenet" and not _has_inputs(plan) for plan in missing):
         _ = shared.backbone  # complains before anything is fitted
     for plan in plans:
         if plan not in missing:
@@ -173,6 +173,7 @@ def _predict(
             classes=len(clips.classes),
             frame_size=config.frame_size,
             dropout=dropout,
+            weights=plan.weights,
         ),
         inputs,
         clips.labels,

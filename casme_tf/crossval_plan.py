@@ -55,6 +55,11 @@ class Plan:
         return self.folder.with_name(f".{self.folder.name}.crossval")
 
     @property
+    def weights(self) -> str | None:
+        """What networks begin with; None for what has no such weights."""
+        return self.record.train.get("weights")
+
+    @property
     def leak(self) -> str | None:
         """Why figures are too good, or None."""
         return self.record.split["leak"]
@@ -182,10 +187,11 @@ def _plan(arch: str, folder: Path, config: CrossvalConfig, clips: SchemeClips) -
         **options,
     )
     guard_folds(splits, clips.subjects, clips=clips.names, frames=clips.frames)
-    if "weights" in entry.settings:
-        _require_weights(config.weights)
+    weights = config.weights or entry.weights
+    if weights is not None and entry.weights is not None:
+        _require_weights(entry, weights)
         tested = np.concatenate([split.test_subjects for split in splits])
-        require_unseen(config.weights, tested, clips.corpus)
+        require_unseen(weights, tested, clips.corpus)
     leak = splits[0].leak and f"{splits[0].leak}; {WHY_RANDOM_SCORES_HIGHER}"
     counts = np.bincount(clips.labels, minlength=len(clips.classes)).tolist()
     about = {
@@ -219,17 +225,21 @@ def _recipe(entry: CrossValidated, config: CrossvalConfig) -> FoldRecipe | None:
     if entry.recipe is None:
         return None
     default = entry.recipe
+    if config.weights == "none" and entry.untrained_recipe is not None:
+        default = entry.untrained_recipe
     if config.choose_epoch:
         default = replace(default, epochs=2 * default.epochs)
     given = {field.name: getattr(config, field.name) for field in fields(FoldRecipe)}
     return replace(default, **{name: x for name, x in given.items() if x is not None})
 
 
-def _require_weights(weights: str) -> None:
-    if weights not in PUBLISHED and not Path(weights).is_file():
+def _require_weights(entry: CrossValidated, weights: str) -> None:
+    known = {entry.weights, "none"}
+    if weights not in known and (weights in PUBLISHED or not Path(weights).is_file()):
         raise UserError(
-            "Weights must be 'imagenet', 'none' or the path of a weights file. "
-            f"Received: {weights}, which does not exist."
+            f"Weights of {entry.name} must be '{entry.weights}', 'none' or the path of a weights "
+            f"file. Received: {weights}"
+            + ("." if weights in PUBLISHED else ", which does not exist.")
         )
 
 
@@ -237,12 +247,15 @@ def _settings(
     entry: CrossValidated, folder: Path, recipe: FoldRecipe | None, config: CrossvalConfig
 ) -> dict[str, Any]:
     """Return what decides an architecture's result, with every default filled in."""
-    given = asdict(replace(config, network_size=config.network_size or config.frame_size))
+    given = asdict(config)
+    given["network_size"] = config.network_size or config.frame_size
+    given["weights"] = config.weights or entry.weights
     data_dir = config.data_dir and config.data_dir.expanduser().resolve()
     names = [*_COMMON, *entry.settings]
     names += ["folds"] if config.protocol == "kfold" else []
     names += ["mirror"] if entry.mirror else []
     names += ["choose_epoch"] if recipe else []
+    names += ["weights"] if entry.weights else []
     where = {"run": folder.name, "runs": config.runs, "data_dir": data_dir}
     settings = {name: given[name] for name in names} | (asdict(recipe) if recipe else {})
     return {"arch": entry.name, **where, **settings}

@@ -82,7 +82,7 @@ def render_model_card(run: Path) -> str:
             f"The records of a run must be those that this version writes. Received: {run}, where "
             f"{type(error).__name__}: {error}. Train, evaluate and export the run again."
         ) from error
-    return _tidy(text)
+    return tidy_markdown(text)
 
 
 def _environment() -> jinja2.Environment:
@@ -153,7 +153,11 @@ def _architecture(name: str) -> str:
 
 
 def _backbone(weights: str) -> str:
-    known = {"imagenet": "ImageNet weights", "none": "random weights"}
+    known = {
+        "imagenet": "ImageNet weights",
+        "drawn": "weights learnt from drawn motion",
+        "none": "random weights",
+    }
     return known.get(weights) or f"the weights file {Path(weights).name}"
 
 
@@ -248,7 +252,7 @@ def _cell(text: str) -> str:
     return str(text).replace("|", "\\|")
 
 
-def _tidy(text: str) -> str:
+def tidy_markdown(text: str) -> str:
     """Align tables and wrap paragraphs, so that the card reads well without being rendered."""
     blocks: list[str] = []
     for i, section in enumerate(re.split(r"^(```.*?^```)$", text, flags=re.DOTALL | re.MULTILINE)):

@@ -61,11 +61,11 @@ def train(config: TrainConfig) -> Path:
 
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    model = _build(config, recipe, weights=config.weights)
+    model = _build(config, recipe)
     trained = split_model(model)[2]
     if config.precision != "float32":
         with dtype_policy(config.precision):
-            trained = split_model(_build(config, recipe, weights="none"))[2]
+            trained = split_model(_build(config, recipe))[2]  # frozen alike
     work = _work_folder(final, config)
     _require_same_split(work, pairs, split, config)
     record = RunRecord(asdict(config), list(CLASSES), _describe(split, pairs), versions())
@@ -119,19 +119,20 @@ def reestimate_batch_normalization(network: keras.Model, batches: tf.data.Datase
         layer.momentum = momentum
 
 
-def _build(config: TrainConfig, recipe: Recipe, *, weights: str) -> keras.Model:
+def _build(config: TrainConfig, recipe: Recipe) -> keras.Model:
     return ARCHITECTURES[config.arch].build(
         frame_size=config.frame_size,
         network_size=config.network_size,
         classes=len(CLASSES),
-        weights=weights,
+        weights=config.weights,
         dropout=recipe.dropout,
     )
 
 
 def _resolved(config: TrainConfig) -> tuple[TrainConfig, Recipe]:
     """Fill in what was left to the architecture; also return the recipe that this gives."""
-    default = ARCHITECTURES[config.arch].recipe
+    architecture = ARCHITECTURES[config.arch]
+    default = architecture.recipe
     given = {name: getattr(config, name) for name in asdict(default)}
     recipe = replace(default, **{name: x for name, x in given.items() if x is not None})
     for name in ("epochs", "batch_size", "patience"):
@@ -149,11 +150,20 @@ def _resolved(config: TrainConfig) -> tuple[TrainConfig, Recipe]:
         raise UserError(
             f"--learning-rate must be above 0 and below 1. Received: {config.learning_rate}."
         )
-    size = config.network_size or config.frame_size
+    fixed = architecture.network_size
+    if fixed and config.network_size not in (None, fixed):
+        raise UserError(
+            f"--network-size of {config.arch} must be left at {fixed}. "
+            f"Received: {config.network_size}."
+        )
+    size = fixed or config.network_size or config.frame_size
+    weights = config.weights or architecture.weights
     data_dir = config.data_dir and config.data_dir.expanduser().resolve()
     if config.precision == "auto":
         config = replace(config, precision=choose_precision(size))
-    config = replace(config, run=config.run_name, data_dir=data_dir, network_size=size)
+    config = replace(
+        config, run=config.run_name, data_dir=data_dir, network_size=size, weights=weights
+    )
     return replace(config, **asdict(recipe)), recipe
 
 

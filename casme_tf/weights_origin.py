@@ -8,7 +8,7 @@ from pathlib import Path
 from casme_tf.leaks import LeakError
 from casme_tf.run import CONFIG, SPLIT, RunRecord, read_split
 
-PUBLISHED = ("imagenet", "none")
+PUBLISHED = ("imagenet", "drawn", "none")
 """Weights that no clip of a corpus of micro-expressions has trained."""
 
 
@@ -20,7 +20,7 @@ def require_unseen(weights: str, tested: Iterable[str], corpus: str) -> None:
     weights that one began with; a file outside a run cannot be asked.
 
     Args:
-        weights: "imagenet", "none" or the path of a weights file.
+        weights: "imagenet", "drawn", "none" or the path of a weights file.
         tested: Subjects to be tested.
         corpus: Corpus that they are of, one of `corpora.CORPORA`.
 

@@ -20,15 +20,19 @@ LEVELS = [
     {"images", "jpeg", "jpeg_fidelity", "face_model", "face_crop", "raw_frames", "manifest"}
     | {"crop_clip", "prepare", "synthetic", "corpus_check", "datasets", "layers", "augmentation"}
     | {"tflite_join", "tflite_metadata", "tflite_inspect", "run", "precision"}
-    | {"run_results", "report_figures", "weights_origin"},
+    | {"run_results", "report_figures", "weights_origin"}
+    | {"disturbances", "sensitivity_figure"},
     {"input_pipeline", "models", "training_state", "artifacts"}
+    | {"drawn_batches", "pretrained"}
     | {"learners", "keras_learner", "fused_adam", "fold_task", "crossval_inputs", "scheme_clips"},
-    {"training", "export", "saved_model", "tflite", "parity", "model_card"}
-    | {"cross_validation", "engines", "cross_validated_models", "crossval_plan"},
+    {"pretraining", "training", "export", "saved_model", "tflite", "parity", "model_card"}
+    | {"cross_validation", "engines", "cross_validated_models", "crossval_plan"}
+    | {"zero_shot", "drawn_card"},
     {"evaluation", "report", "predict"}
     | {"report_html", "report_facts", "wrong_clips", "compare_runs"}
     | {"crossval", "crossval_record"}
-    | {"answer", "answer_figure", "doubts", "grad_cam", "recognizer", "spotting_figure"},
+    | {"answer", "answer_figure", "doubts", "grad_cam", "recognizer", "spotting_figure"}
+    | {"measure_pretrained"},
     {"__main__", "cli", "commands", "demo"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -2,7 +2,8 @@
 
 from casme_tf.layers.farneback_flow import FarnebackFlow
 from casme_tf.layers.flow_to_color import FlowToColor
+from casme_tf.layers.normalize_motion import NormalizeMotion
 from casme_tf.layers.rgb_to_gray import RGBToGray
 from casme_tf.layers.uv_strain import UVStrain
 
-__all__ = ["FarnebackFlow", "FlowToColor", "RGBToGray", "UVStrain"]
+__all__ = ["FarnebackFlow", "FlowToColor", "NormalizeMotion", "RGBToGray", "UVStrain"]

@@ -2,10 +2,11 @@
 
 from casme_tf.models.architecture import Architecture, Recipe, split_model
 from casme_tf.models.flow_classifier import FLOW, flow_classifier
+from casme_tf.models.motion_classifier import MOTION_NET, motion_classifier
 from casme_tf.models.siamese_classifier import SIAMESE, siamese_classifier
 
 ARCHITECTURES: dict[str, Architecture] = {
-    architecture.name: architecture for architecture in (FLOW, SIAMESE)
+    architecture.name: architecture for architecture in (FLOW, SIAMESE, MOTION_NET)
 }
 """Every architecture by its name on the command line."""
 
@@ -14,6 +15,7 @@ __all__ = [
     "Architecture",
     "Recipe",
     "flow_classifier",
+    "motion_classifier",
     "siamese_classifier",
     "split_model",
 ]

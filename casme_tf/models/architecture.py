@@ -42,12 +42,16 @@ class Architecture:
             `dropout` by name.
         motion: What `motion` gives: a flow field, or the pair of frames itself.
         recipe: How it is trained unless told otherwise.
+        weights: What it begins with unless told otherwise.
+        network_size: Side of what the network sees, px, if that cannot be chosen.
     """
 
     name: str
     build: Callable[..., keras.Model]
     motion: Literal["flow", "pair"]
     recipe: Recipe
+    weights: str = "imagenet"
+    network_size: int | None = None
 
 
 def pair_inputs(frame_size: int) -> dict[str, keras.KerasTensor]:

@@ -82,6 +82,9 @@ PULLS: dict[int, tuple[Pull, ...]] = {
     BLINK: (Pull("upper lid", 0.0, 1.0, 21, 8), Pull("lower lid", 0.0, -0.2, 19, 7)),
 }
 
+UNITS = tuple(PULLS)
+"""Numbers of the action units that are drawn, a blink's last."""
+
 
 @dataclass(frozen=True)
 class Unit:

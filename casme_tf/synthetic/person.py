@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -62,31 +63,7 @@ class Person:
         Returns:
             Name → (distance from the midline, y), px. The midline is `x`.
         """
-        corner = self.mouth_width
-        return {
-            "glabella": (0.0, self.brow_y + 6),
-            "inner brow": (self.eye_x - 0.95 * self.eye_width, self.brow_y + 1),
-            "mid brow": (self.eye_x, self.brow_y - self.brow_arch),
-            "outer brow": (self.eye_x + 1.1 * self.eye_width, self.brow_y - 0.3 * self.brow_arch),
-            "forehead": (0.55 * self.eye_x, self.brow_y - 34),
-            "upper lid": (self.eye_x, self.eye_y - self.eye_open),
-            "lower lid": (self.eye_x, self.eye_y + 0.8 * self.eye_open),
-            "outer eye": (self.eye_x + 1.15 * self.eye_width, self.eye_y),
-            "cheek": (self.eye_x + 6, 0.45 * self.eye_y + 0.55 * self.nose_y),
-            "nose side": (0.8 * self.nose_width, 0.45 * self.eye_y + 0.55 * self.nose_y),
-            "nose wing": (self.nose_width, self.nose_y - 4),
-            "nasolabial": (
-                0.5 * (self.nose_width + corner) + 8,
-                0.5 * (self.nose_y + self.mouth_y),
-            ),
-            "upper lip": (0.0, self.mouth_y - 0.6 * self.upper_lip),
-            "side of upper lip": (0.5 * corner, self.mouth_y - self.upper_lip),
-            "lip corner": (corner, self.mouth_y),
-            "beside lip corner": (corner + 26, self.mouth_y - 2),
-            "lower lip": (0.0, self.mouth_y + 0.7 * self.lower_lip),
-            "chin boss": (0.0, 0.42 * self.mouth_y + 0.58 * self.chin),
-            "chin": (0.0, self.chin - 14),
-        }
+        return landmarks_of(self)
 
     def radius(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Return how far out a point lies: 0 in the middle of the face, 1 on its outline.
@@ -106,6 +83,39 @@ class Person:
         along = np.where(below, down, up)
         power = np.where(below, np.float32(self.jaw), np.float32(2.2))
         return ((across**power + np.abs(along) ** power) ** (1 / power)).astype(np.float32)
+
+
+def landmarks_of(face: Any) -> dict[str, Any]:
+    """Return where the parts of a face are, or those of many faces at once.
+
+    Args:
+        face: A `Person`, or anything with the same measures, px, as numbers or as arrays.
+
+    Returns:
+        Name → (distance from the midline, y), px, of the right half of the image.
+    """
+    corner = face.mouth_width
+    return {
+        "glabella": (0.0, face.brow_y + 6),
+        "inner brow": (face.eye_x - 0.95 * face.eye_width, face.brow_y + 1),
+        "mid brow": (face.eye_x, face.brow_y - face.brow_arch),
+        "outer brow": (face.eye_x + 1.1 * face.eye_width, face.brow_y - 0.3 * face.brow_arch),
+        "forehead": (0.55 * face.eye_x, face.brow_y - 34),
+        "upper lid": (face.eye_x, face.eye_y - face.eye_open),
+        "lower lid": (face.eye_x, face.eye_y + 0.8 * face.eye_open),
+        "outer eye": (face.eye_x + 1.15 * face.eye_width, face.eye_y),
+        "cheek": (face.eye_x + 6, 0.45 * face.eye_y + 0.55 * face.nose_y),
+        "nose side": (0.8 * face.nose_width, 0.45 * face.eye_y + 0.55 * face.nose_y),
+        "nose wing": (face.nose_width, face.nose_y - 4),
+        "nasolabial": (0.5 * (face.nose_width + corner) + 8, 0.5 * (face.nose_y + face.mouth_y)),
+        "upper lip": (0.0, face.mouth_y - 0.6 * face.upper_lip),
+        "side of upper lip": (0.5 * corner, face.mouth_y - face.upper_lip),
+        "lip corner": (corner, face.mouth_y),
+        "beside lip corner": (corner + 26, face.mouth_y - 2),
+        "lower lip": (0.0, face.mouth_y + 0.7 * face.lower_lip),
+        "chin boss": (0.0, 0.42 * face.mouth_y + 0.58 * face.chin),
+        "chin": (0.0, face.chin - 14),
+    }
 
 
 def draw_person(rng: np.random.Generator) -> Person:

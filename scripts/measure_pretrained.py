@@ -1,0 +1,7 @@
+"""The verb `measure-pretrained`; see `python scripts/measure_pretrained.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("measure-pretrained"))

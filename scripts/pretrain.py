@@ -1,0 +1,7 @@
+"""The verb `pretrain`; see `python scripts/pretrain.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("pretrain"))
