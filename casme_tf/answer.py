@@ -36,7 +36,7 @@ class Answer:
     Attributes:
         label: The likeliest class; None if there is no clear expression.
         probabilities: Probability by class.
-        model: The file or folder that answered.
+        model: What answered: its file or folder, or a name.
         doubts: Reasons for distrust, one sentence each; empty if there are none.
         frames: By name of `PAIR`, the whole frames, `(H, W, 3)` uint8 RGB.
         crops: By name of `PAIR`, what the model was shown, `(S, S, 3)` uint8 RGB.
@@ -46,7 +46,7 @@ class Answer:
         seconds: Times of the frames since the clip began; None if unknown.
         spotting: How they were chosen; None if there was no clip.
         score: How far this part of a long clip stands out; None if the clip was not searched.
-        action_units: Action units, strongest first; None if the model knows none.
+        action_units: Action units, the likeliest first; None if the model knows none.
     """
 
     label: str | None

@@ -186,7 +186,8 @@ def _draw_units(axes: Axes, answer: Answer) -> None:
     axes.set_yticks(rows, [f"AU{unit.number}" for unit in units])
     for row, unit in zip(rows, units, strict=True):
         if unit.probability >= 0.5:
-            axes.text(0.97, float(row), f"{unit.strength:.1f} px", ha="right", va="center", size=7)
+            told = f"{unit.strength:.1f} px"
+            axes.text(0.04, float(row), told, va="center", size=7, color="white")
     axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
     axes.set(xlim=(0, 1), title="action units")
     axes.title.set_fontsize(8)

@@ -342,11 +342,14 @@ class PredictConfig:
     """The frame in which the expression is strongest: an image file of the same size, or with
     --clip the number of a frame, if it is known."""
     run: str | None = None
-    """Name of the run that answers."""
+    """Name of the run that answers. Default: motion_net with the weights of this package, which
+    were learnt from drawings and need no training."""
     model: Path | None = None
     """A .keras file, a SavedModel folder or a .tflite file, in place of --run."""
     runs: Path = RUNS
     """Folder of all runs."""
+    scheme: Literal["four", "megc3"] = "four"
+    """Classes that these weights answer in: four, or megc3 (negative, positive, surprise)."""
     cropped: bool = False
     """The frames are face crops already: take them as they are."""
     fps: float | None = None

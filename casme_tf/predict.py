@@ -33,7 +33,7 @@ def predict(config: PredictConfig) -> Answer:
     _check(config)
     numbers = {name: _number(name, getattr(config, name)) for name in PAIR if config.clip}
     model = model_path(config.runs, config.run, config.model)
-    with Recognizer(model, face_model=config.face_model) as recognizer:
+    with Recognizer(model, scheme=config.scheme, face_model=config.face_model) as recognizer:
         if config.clip is None:
             frames = [read_rgb(path) for path in (config.onset or "", config.apex or "")]
             answer = recognizer.pair(*frames, cropped=config.cropped)
@@ -49,23 +49,25 @@ def predict(config: PredictConfig) -> Answer:
     return answer
 
 
-def model_path(runs: Path, run: str | None, model: Path | None) -> Path:
-    """Return the file of a run that answers fastest and as it was measured, or the one given.
+def model_path(runs: Path, run: str | None, model: Path | None) -> Path | None:
+    """Return the model of a run that answers as it was measured, and soon; or the one given.
 
     Args:
         runs: Folder of all runs.
         run: Name of the run.
         model: A model's file or folder, in place of a run.
 
+    Returns:
+        A file or a folder; None if neither is given.
+
     Raises:
-        UserError: If not exactly one of them is given, or the run has no model.
+        UserError: If both are given, or the run has no model.
     """
-    if (run is None) == (model is None):
-        given = "neither" if run is None else "both"
-        raise UserError(f"Give either --run NAME or --model PATH. Received: {given}.")
-    if model is not None:
+    if run is not None and model is not None:
+        raise UserError("Give either --run NAME or --model PATH. Received: both.")
+    if run is None:
         return model
-    folder = run_folder(runs, run or "")
+    folder = run_folder(runs, run)
     preferred = folder / _PREFERRED
     if preferred.is_file():
         return preferred
@@ -79,6 +81,11 @@ def _check(config: PredictConfig) -> None:
         raise UserError(
             "Give a pair, --onset IMAGE --apex IMAGE, or a clip, --clip PATH. Received: "
             f"{'half a pair' if config.onset or config.apex else 'neither'}."
+        )
+    if config.scheme != "four" and (config.run or config.model):
+        raise UserError(
+            "--scheme is for the weights of this package; a run has its own classes. "
+            f"Received: --scheme {config.scheme} with --{'run' if config.run else 'model'}."
         )
     if config.clip is None and config.fps is not None:
         raise UserError("--fps is for clips. Received: a pair of frames.")

