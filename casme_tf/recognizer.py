@@ -20,7 +20,7 @@ from casme_tf.face_crop import FaceDetector, crop_box
 from casme_tf.face_track import FaceTracker
 from casme_tf.images import resize
 from casme_tf.run import MODEL
-from casme_tf.spot_intervals import spot_intervals
+from casme_tf.spot_intervals import is_long, spot_intervals, window_length
 
 if TYPE_CHECKING:
     from casme_tf.grad_cam import GradCam
@@ -129,7 +129,7 @@ class Recognizer:
         """
         with self._one_at_a_time:
             tracker = FaceTracker(self._detector, cropped=cropped)
-            for frame in frames.between():
+            for frame in frames.between(*_around(frames, onset, apex)):
                 tracker.add(frame)
             spotting = spot_apex(tracker.finish(), method, onset=onset, apex=apex)
             return self._spotted(frames, spotting, cropped=cropped)
@@ -221,6 +221,16 @@ class Recognizer:
             faces=None,
             action_units=units,
         )
+
+
+def _around(frames: Frames, onset: int | None, apex: int | None) -> tuple[int | None, int | None]:
+    """Return from where to where a clip is looked at: of a long one only what is asked about."""
+    length = window_length(frames.fps)
+    if not is_long(frames):
+        return None, None
+    first = onset if onset is not None or apex is None else apex - length
+    last = apex if apex is not None or onset is None else onset + length
+    return first, last
 
 
 def frame_of(frames: Frames, number: int) -> np.ndarray:

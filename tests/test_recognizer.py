@@ -54,10 +54,10 @@ def write_video(path: Path, frames: list[np.ndarray], code: str, fps: float) -> 
 
 def test_a_clip_is_answered_as_the_pair_chosen_from_it(folder, where, capsys, corpus):
     assert main("predict", ["--clip", str(folder), "--fps", "200", "--json", *where]) == 0
-    clip = json.loads(capsys.readouterr().out)
+    clip = json.loads(capsys.readouterr().out)["answers"][0]
     chosen = [str(folder / f"img{clip['frames'][name]}.jpg") for name in ("onset", "apex")]
     assert main("predict", ["--onset", chosen[0], "--apex", chosen[1], "--json", *where]) == 0
-    pair = json.loads(capsys.readouterr().out)
+    pair = json.loads(capsys.readouterr().out)["answers"][0]
     assert clip["probabilities"] == pair["probabilities"]
     assert clip["box"] == pair["box"]
     assert clip["seconds"]["apex"] > clip["seconds"]["onset"]
@@ -70,7 +70,7 @@ def test_known_frames_are_taken(folder, where, capsys):
     numbers = sorted(int(path.stem.removeprefix("img")) for path in folder.glob("img*.jpg"))
     known = ["--onset", str(numbers[0]), "--apex", str(numbers[-1])]
     assert main("predict", ["--clip", str(folder), *known, "--json", *where]) == 0
-    told = json.loads(capsys.readouterr().out)
+    told = json.loads(capsys.readouterr().out)["answers"][0]
     assert list(told["frames"].values()) == [numbers[0], numbers[-1]]
     assert told["spotting"]["method"] == "given"
 
@@ -163,7 +163,7 @@ def test_without_a_run_the_drawn_weights_answer(folder, tmp_path, capsys):
     figure = tmp_path / "out.png"
     arguments = ["--clip", str(folder), "--fps", "200", "--scheme", "megc3"]
     assert main("predict", [*arguments, "--json", "--figure", str(figure)]) == 0
-    told = json.loads(capsys.readouterr().out)
+    told = json.loads(capsys.readouterr().out)["answers"][0]
     assert list(told["probabilities"]) == ["negative", "positive", "surprise"]
     assert told["label"] in {*told["probabilities"], None}
     chances = [unit["probability"] for unit in told["action_units"]]
