@@ -94,10 +94,11 @@ class MeasureApexConfig:
     """Folder to make, for apex.csv, apex.json and apex.png."""
     limit: int | None = 40
     """Measure only so many clips, evenly spaced."""
-    noise: tuple[float, ...] = (1.2, 3, 6, 12, 24)
-    """Standard deviations of the frames' noise, grey levels; corpora are drawn with 1.2."""
-    head: tuple[float, ...] = (1, 5, 10, 20, 40)
-    """Factors of the head's motion; corpora are drawn with 1, some hundredths of a px a frame."""
+    noise: tuple[float, ...] = (6, 12, 24)
+    """Standard deviations of the frames' noise, grey levels; corpora are drawn with 1.2, which is
+    measured too."""
+    head: tuple[float, ...] = (5, 20, 40)
+    """Factors of the head's motion; 1 is how corpora are drawn."""
     workers: int | None = None
     """Processes. Default: the number of cores."""
     overwrite: bool = False

@@ -43,11 +43,12 @@ class ApexErrors:
     """What was measured.
 
     Attributes:
-        clips: One row a clip, nuisance, amount and method: columns subject, clip, nuisance, amount,
-            method, frames (how far off), clearness.
-        table: One row a nuisance, amount and method: mean error with 95% interval (subjects
-            resampled) and median, frames; mean, ms; and the factor by which it is smaller than
-            that of the middle frame.
+        clips: One row a clip, level and method: columns subject, clip, noise (grey levels), head
+            (px that heads usually move from onset to offset), method, frames (how far off),
+            clearness.
+        table: One row a level and method: mean error with 95% interval (subjects resampled) and
+            median, frames; mean, ms; and the factor by which it is smaller than that of the middle
+            frame.
         frames: Frames of a clip.
     """
 
@@ -83,17 +84,15 @@ def measure_apex(config: MeasureApexConfig) -> ApexErrors:
         raise UserError("--noise and --head must not be negative. Received: less than 0.")
     count = min(config.limit or len(cast.clips), len(cast.clips))
     chosen = np.linspace(0, len(cast.clips) - 1, count).astype(int)
-    levels = [("noise", noise, noise, 1.0) for noise in config.noise]
-    levels += [("head motion", head, NOISE, head) for head in config.head]
+    levels = [(NOISE, 1.0), *((noise, 1.0) for noise in config.noise)]
+    levels += [(NOISE, head) for head in config.head]
     tasks = [(config.corpus, int(index), levels) for index in chosen]
     with atomic_folder(config.out, overwrite=config.overwrite) as folder:
         bar = tqdm(
             _map(_measure_clip, tasks, config.workers), "spotting apexes", count, unit="clip"
         )
         clips = pd.DataFrame([row for rows in bar for row in rows])
-        clips["amount"] = clips["amount"].where(
-            clips["nuisance"] == "noise", clips["amount"] * _usual_drift(cast)
-        )
+        clips["head"] *= _usual_drift(cast)
         measured = ApexErrors(clips, _summary(clips), cast.frames)
         clips.to_csv(folder / "apex.csv", index=False)
         record = {
@@ -111,17 +110,18 @@ def measure_apex(config: MeasureApexConfig) -> ApexErrors:
 def apex_figure(measured: ApexErrors) -> Figure:
     """Draw the mean error by nuisance, with its interval."""
     figure = Figure(figsize=(7, 3), layout="constrained")
-    units = {"noise": "noise, grey levels", "head motion": "head's way over the clip, px"}
-    for axes, (nuisance, label) in zip(
-        figure.subplots(1, 2, sharey=True), units.items(), strict=True
-    ):
-        rows = measured.table[measured.table["nuisance"] == nuisance]
+    units = {"noise": "noise, grey levels", "head": "usual way of heads over a clip, px"}
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (column, label) in zip(panels, units.items(), strict=True):
+        other = next(name for name in units if name != column)
+        rows = measured.table[measured.table[other] == measured.table[other].min()]
         for method, colour in _COLOURS.items():
-            each = rows[rows["method"] == method]
-            axes.fill_between(each["amount"], each["low"], each["high"], color=colour, alpha=0.15)
-            axes.plot(each["amount"], each["mean"], "o-", color=colour, markersize=4, label=method)
+            each = rows[rows["method"] == method].sort_values(column)
+            amount = each[column]
+            axes.fill_between(amount, each["low"], each["high"], color=colour, alpha=0.15)
+            axes.plot(amount, each["mean"], "o-", color=colour, markersize=4, label=method)
         axes.set(xlabel=label, xscale="log", ylim=(0, None))
-        axes.set_xticks(rows["amount"].unique(), [f"{x:.3g}" for x in rows["amount"].unique()])
+        axes.set_xticks(rows[column].unique(), [f"{x:.3g}" for x in rows[column].unique()])
         axes.minorticks_off()
     figure.axes[0].set_ylabel("error of the apex, frames")
     figure.axes[0].legend()
@@ -130,7 +130,7 @@ def apex_figure(measured: ApexErrors) -> Figure:
 
 
 def _measure_clip(
-    task: tuple[Path, int, list[tuple[str, float, float, float]]],
+    task: tuple[Path, int, list[tuple[float, float]]],
 ) -> list[dict[str, object]]:
     """Spot the apex of one clip, rendered anew at every level."""
     corpus, index, levels = task
@@ -140,7 +140,7 @@ def _measure_clip(
     motion = cast.motion(clip)
     rows = []
     with FaceDetector() as detector:
-        for nuisance, amount, noise, head in levels:
+        for noise, head in levels:
             x, y, roll = (value * head for value in motion.drift)
             wander = motion.wander[0] * head, motion.wander[1] * head
             moved = replace(motion, drift=(x, y, roll), wander=wander)
@@ -157,8 +157,8 @@ def _measure_clip(
                 {
                     "subject": clip.subject,
                     "clip": clip.name,
-                    "nuisance": nuisance,
-                    "amount": amount,
+                    "noise": noise,
+                    "head": head,
                     "method": method,
                     "frames": abs(apex - clip.apex),
                     "clearness": clearness,
@@ -186,7 +186,7 @@ def _usual_drift(cast: Cast) -> float:
 
 def _summary(clips: pd.DataFrame) -> pd.DataFrame:
     rows = []
-    for (nuisance, amount), level in clips.groupby(["nuisance", "amount"], sort=False):
+    for (noise, head), level in clips.groupby(["noise", "head"], sort=False):
         middle = level.loc[level["method"] == MIDDLE, "frames"].mean()
         for method in _COLOURS:
             errors = level[level["method"] == method]
@@ -194,8 +194,8 @@ def _summary(clips: pd.DataFrame) -> pd.DataFrame:
             mean = errors["frames"].mean()
             rows.append(
                 {
-                    "nuisance": nuisance,
-                    "amount": amount,
+                    "noise": noise,
+                    "head": head,
                     "method": method,
                     "mean": mean,
                     "low": low,

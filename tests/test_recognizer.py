@@ -78,8 +78,13 @@ def test_known_frames_are_taken(folder, where, capsys):
 @pytest.mark.parametrize(("name", "code"), [("clip.mp4", "mp4v"), ("clip.avi", "MJPG")])
 def test_a_video_is_a_clip(name, code, frames, where, tmp_path, capsys):
     video = write_video(tmp_path / name, frames, code, 200)
+    assert main("predict", ["--clip", str(video), *where]) == 0
+    assert "onset frame" in capsys.readouterr().out
+
+
+def test_the_figure_shows_where_the_model_looked(folder, where, tmp_path, capsys):
     figure = tmp_path / "out.png"
-    assert main("predict", ["--clip", str(video), "--figure", str(figure), *where]) == 0
+    assert main("predict", ["--clip", str(folder), "--figure", str(figure), *where]) == 0
     assert str(figure) in capsys.readouterr().out
     with Image.open(figure) as image:
         assert image.width == 1080
