@@ -17,6 +17,7 @@ import tensorflow as tf
 from casme_tf.config import TrainConfig
 from casme_tf.errors import UserError
 from casme_tf.input_pipeline import load_pairs
+from casme_tf.models.drawn_weights import drawn_file, read_weights
 from casme_tf.training import train
 
 
@@ -140,12 +141,26 @@ def test_a_training_does_not_go_on_with_other_people(run, quick):
         ({"run": "../elsewhere"}, "plain folder name"),
         ({"weights": "nowhere.h5"}, "nowhere.h5, which does not exist"),
         ({"network_size": 16}, "at least 32 px"),
+        ({"arch": "motion_net"}, "--network-size of motion_net must be left at 28. Received: 32"),
     ],
 )
 def test_wrong_settings_are_refused_and_leave_nothing(quick, change, message):
     with pytest.raises(UserError, match=message):
         train(replace(quick, **change))
     assert not list(quick.runs.iterdir())
+
+
+def test_what_drawings_taught_motion_net_stays_in_its_convolutions(quick):
+    config = replace(quick, arch="motion_net", network_size=None, weights="drawn", epochs=2)
+    folder = train(replace(config, precision="mixed_bfloat16"))
+    network = keras.models.load_model(folder / "model.keras", compile=False).get_layer("network")
+    drawn = read_weights(drawn_file())
+    for name in ("half", "narrow", "half_norm"):
+        for variable in network.get_layer(name).weights:
+            expected = drawn[f"{name}/{variable.name}"]
+            np.testing.assert_allclose(variable, expected, rtol=1e-5, err_msg=variable.path)
+    moved = np.abs(network.get_layer("embedding").kernel - drawn["embedding/kernel"]).max()
+    assert 1e-4 < moved < 0.1
 
 
 def test_a_data_set_that_is_not_built_is_named_with_its_command(quick, tmp_path):
