@@ -25,6 +25,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "report": configs.ReportConfig,
     "compare": configs.CompareConfig,
     "predict": configs.PredictConfig,
+    "app": configs.AppConfig,
     "measure-corpus": configs.MeasureCorpusConfig,
     "measure-pretrained": configs.MeasurePretrainedConfig,
     "measure-jpeg": configs.MeasureJpegConfig,
