@@ -212,6 +212,13 @@ def measure_apex(config: configs.MeasureApexConfig) -> None:
     print(config.out)
 
 
+def app(config: configs.AppConfig) -> None:
+    """Serve the app until it is interrupted."""
+    from casme_tf.app import run_app
+
+    run_app(config)
+
+
 def measure_corpus(config: configs.MeasureCorpusConfig) -> None:
     """Print face detection and flow error on a stand-in corpus."""
     from casme_tf.corpus_check import measure_corpus

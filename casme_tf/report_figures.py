@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from casme_tf.consistency import Consistency
 from casme_tf.files import atomic_file
@@ -24,6 +25,7 @@ from casme_tf.precision_recall import GRID, PrecisionRecall
 INK = "#22303c"
 ACCENT = ("#1f6f8b", "#d1793f")
 PALE = "#c9d3da"
+_DPI = 150
 _MUTED = "#55636f"
 STYLE: Any = {
     "font.size": 8,
@@ -226,7 +228,16 @@ def save_png(figure: Figure, path: Path) -> None:
     """
     FigureCanvasAgg(figure)
     with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        figure.savefig(temporary, dpi=_DPI)
+
+
+@matplotlib.rc_context(STYLE)
+def draw_image(figure: Figure) -> Image.Image:
+    """Return a figure as an image, of the pixels that `save_png` writes."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(_DPI)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _panel(width: float, height: float) -> tuple[Figure, Axes]:

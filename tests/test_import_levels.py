@@ -34,7 +34,8 @@ LEVELS = [
     | {"report_html", "report_facts", "wrong_clips", "compare_runs"}
     | {"crossval", "crossval_record"}
     | {"answer", "answer_figure", "doubts", "grad_cam", "recognizer"}
-    | {"measure_pretrained", "measure_apex", "spot_apex"},
+    | {"measure_pretrained", "measure_apex", "spot_apex"}
+    | {"app", "app_answers", "app_example", "app_page"},
     {"__main__", "cli", "commands", "demo"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
