@@ -44,7 +44,7 @@ def where(run) -> list[str]:
 def write_video(path: Path, frames: list[np.ndarray], code: str, fps: float) -> Path:
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(
-        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*code), fps, (width, height)
+        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*code), fps, (width, height)
     )
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
