@@ -93,7 +93,7 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
                 api_name=name,
                 concurrency_id="answers",
                 concurrency_limit=1,
-                show_progress_on=[told],
+                show_progress_on=[told, figure],
             ).then(_reveal, as_json, [figure, more], api_visibility="private", queue=False)
 
         def ask_pair(chosen: str, onset: str | None, apex: str | None, cropped: bool) -> Outcome:
@@ -158,7 +158,7 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
                 shown,
                 api_visibility="private",
                 concurrency_id="answers",
-                show_progress_on=[told],
+                show_progress_on=[told, figure],
             ).then(_reveal, as_json, [figure, more], api_visibility="private", queue=False)
         page.load(
             lambda: gr.Dropdown(answers.models()),
@@ -180,6 +180,7 @@ class _PairForm:
                 _as_it_is(
                     gr.Image(
                         label=label,
+                        elem_id=name,
                         type="filepath",
                         sources=["upload"],
                         placeholder="drop it here,\nor click",
@@ -188,7 +189,7 @@ class _PairForm:
                         buttons=[],
                     )
                 )
-                for label in ("Onset, still quiet", "Apex, strongest")
+                for name, label in zip(PAIR, ("Onset, still quiet", "Apex, strongest"), strict=True)
             ]
         cropped = gr.Checkbox(label="These are face crops already", container=False)
         self.button, self.example = _buttons()
@@ -202,6 +203,7 @@ class _ClipForm:
     def __init__(self, config: AppConfig) -> None:
         files = gr.File(
             label="A video, or the images of all frames",
+            elem_id="clip",
             file_count="multiple",
             height=170,
         )
