@@ -44,7 +44,7 @@ class Example(NamedTuple):
         if not path.exists():
             frames = [frame.rgb for frame in FolderFrames(self.folder).between()]
             height, width = frames[0].shape[:2]
-            code = cv2.VideoWriter_fourcc(*"FFV1")
+            code = cv2.VideoWriter.fourcc(*"FFV1")
             writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, FPS, (width, height))
             for frame in frames:
                 writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))

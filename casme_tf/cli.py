@@ -25,6 +25,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "report": configs.ReportConfig,
     "compare": configs.CompareConfig,
     "predict": configs.PredictConfig,
+    "stream": configs.StreamConfig,
     "app": configs.AppConfig,
     "measure-corpus": configs.MeasureCorpusConfig,
     "measure-pretrained": configs.MeasurePretrainedConfig,

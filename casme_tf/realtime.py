@@ -139,18 +139,22 @@ class RealtimeRecognizer:
         return moment
 
     def _follow(self, rgb: np.ndarray, seconds: float) -> _Seen | None:
-        found = None if self._face is None else self._face.follow(rgb)
-        if found is None:
+        face = self._face
+        found = None if face is None else face.follow(rgb)
+        if face is None or found is None:
+            self._face = None
             self._seen.clear()
             self._noise.clear()
             try:
-                self._face = _Followed(rgb, find_face(self.detector, rgb))
+                face = self._face = _Followed(rgb, find_face(self.detector, rgb))
             except NoFaceError:
-                self._face = None
                 return None
-            found = self._face.pose, np.zeros_like(skin_points())
+            found = face.pose, np.zeros_like(skin_points())
         pose, moved = found
-        box = self._face.box(pose, (rgb.shape[0], rgb.shape[1]))
+        box = face.box(pose, (rgb.shape[0], rgb.shape[1]))
+        if min(box.width, box.height) < 2:  # it has left the frame
+            self._face = None
+            return None
         speed = _amount(moved - self._seen[-1].moved) if self._seen else np.inf
         if np.isfinite(speed):
             self._noise.append(speed)
