@@ -93,7 +93,7 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
                 api_name=name,
                 concurrency_id="answers",
                 concurrency_limit=1,
-                show_progress_on=[told],
+                show_progress_on=[told, figure],
             ).then(_reveal, as_json, [figure, more], api_visibility="private", queue=False)
 
         def ask_pair(chosen: str, onset: str | None, apex: str | None, cropped: bool) -> Outcome:
@@ -104,9 +104,9 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
         def ask_clip(
             chosen: str,
             files: list[str] | None,
-            fps: float | None,
-            onset: int | None,
-            apex: int | None,
+            fps: str | None,
+            onset: str | None,
+            apex: str | None,
             method: str,
             cropped: bool,
         ) -> Outcome:
@@ -114,9 +114,9 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
                 lambda: answers.clip(
                     chosen,
                     [Path(file) for file in files or []],
-                    fps=fps,
-                    onset=onset,
-                    apex=apex,
+                    fps=_number("Frames/s", fps, float),
+                    onset=_number("The onset", onset, int),
+                    apex=_number("The apex", apex, int),
                     method=method,  # type: ignore[arg-type]
                     cropped=cropped,
                 ),
@@ -138,7 +138,7 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
 
         def example_clip() -> tuple[Any, ...]:
             example = examples.next()
-            return [str(example.video())], FPS, None, None, "flow", False, example.told
+            return [str(example.video())], str(FPS), "", "", "flow", False, example.told
 
         for form, example, asked in (
             (pair, example_pair, ask_pair),
@@ -158,7 +158,7 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
                 shown,
                 api_visibility="private",
                 concurrency_id="answers",
-                show_progress_on=[told],
+                show_progress_on=[told, figure],
             ).then(_reveal, as_json, [figure, more], api_visibility="private", queue=False)
         page.load(
             lambda: gr.Dropdown(answers.models()),
@@ -180,6 +180,7 @@ class _PairForm:
                 _as_it_is(
                     gr.Image(
                         label=label,
+                        elem_id=name,
                         type="filepath",
                         sources=["upload"],
                         placeholder="drop it here,\nor click",
@@ -188,7 +189,7 @@ class _PairForm:
                         buttons=[],
                     )
                 )
-                for label in ("Onset, still quiet", "Apex, strongest")
+                for name, label in zip(PAIR, ("Onset, still quiet", "Apex, strongest"), strict=True)
             ]
         cropped = gr.Checkbox(label="These are face crops already", container=False)
         self.button, self.example = _buttons()
@@ -202,6 +203,7 @@ class _ClipForm:
     def __init__(self, config: AppConfig) -> None:
         files = gr.File(
             label="A video, or the images of all frames",
+            elem_id="clip",
             file_count="multiple",
             height=170,
         )
@@ -211,11 +213,15 @@ class _ClipForm:
             elem_classes="hint",
         )
         with gr.Accordion("What is known of it", open=False):
-            fps = gr.Number(label="Frames a second, if the file does not say", value=None)
+            # Text, since an empty number reaches us as 0, which is a frame.
             with gr.Row():
                 numbers = [
-                    gr.Number(label=f"{name.capitalize()} frame", value=None, precision=0)
-                    for name in PAIR
+                    gr.Textbox(label=label, placeholder=empty, min_width=90, max_lines=1)
+                    for label, empty in (
+                        ("Frames/s", "as it says"),
+                        ("Onset frame", "is found"),
+                        ("Apex frame", "is found"),
+                    )
                 ]
             method = gr.Radio(
                 [("flow", "flow"), ("ten cells", "ten-cell")],
@@ -225,7 +231,7 @@ class _ClipForm:
             cropped = gr.Checkbox(label="These are face crops already", container=False)
         self.button, self.example = _buttons()
         self.drawn = gr.HTML(elem_classes="hint")
-        self.inputs = [files, fps, *numbers, method, cropped]
+        self.inputs = [files, *numbers, method, cropped]
 
 
 class _CameraForm:
@@ -323,6 +329,14 @@ def _outcome(ask: Callable[[], tuple[Answer, Image.Image]], kept: str) -> Outcom
 def _reveal(told: dict[str, Any]) -> tuple[Any, Any]:
     answered = "error" not in told
     return gr.Image(visible=answered), gr.Accordion(visible=answered)
+
+
+def _number(name: str, text: str | None, kind: Callable[[str], Any]) -> Any:
+    """Return a number that may be left out."""
+    try:
+        return kind(text) if text and text.strip() else None
+    except ValueError:
+        raise UserError(f"{name} must be a number, or left empty. Received: {text}.") from None
 
 
 def _path(file: str | None) -> Path | None:

@@ -27,6 +27,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "predict": configs.PredictConfig,
     "spot-apex": configs.SpotApexConfig,
     "measure-apex": configs.MeasureApexConfig,
+    "stream": configs.StreamConfig,
     "app": configs.AppConfig,
     "measure-corpus": configs.MeasureCorpusConfig,
     "measure-pretrained": configs.MeasurePretrainedConfig,

@@ -212,6 +212,13 @@ def measure_apex(config: configs.MeasureApexConfig) -> None:
     print(config.out)
 
 
+def stream(config: configs.StreamConfig) -> None:
+    """Answer for a camera or a clip as it plays."""
+    from casme_tf.stream import stream
+
+    stream(config)
+
+
 def app(config: configs.AppConfig) -> None:
     """Serve the app until it is interrupted."""
     from casme_tf.app import run_app

