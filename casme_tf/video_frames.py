@@ -87,7 +87,7 @@ class VideoFrames:
         try:
             count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
             header = capture.get(cv2.CAP_PROP_FPS)
-            times = []
+            times: list[float] = []
             while len(times) < _TIMED and capture.grab():
                 times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
         finally:

@@ -20,7 +20,9 @@ LEVELS = [
     {"images", "jpeg", "jpeg_fidelity", "face_model", "face_crop", "raw_frames", "manifest"}
     | {"crop_clip", "prepare", "synthetic", "corpus_check", "datasets", "layers", "augmentation"}
     | {"tflite_join", "tflite_metadata", "tflite_inspect", "run", "precision"}
-    | {"run_results", "report_figures", "weights_origin"},
+    | {"run_results", "report_figures", "weights_origin"}
+    | {"clip_frames", "video_frames", "similarity", "face_layout", "face_align", "face_track"}
+    | {"apex", "apex_location", "missing_apex", "spot_intervals"},
     {"input_pipeline", "models", "training_state", "artifacts"}
     | {"learners", "keras_learner", "fused_adam", "fold_task", "crossval_inputs", "scheme_clips"},
     {"training", "export", "saved_model", "tflite", "parity", "model_card"}
