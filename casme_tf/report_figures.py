@@ -25,7 +25,7 @@ INK = "#22303c"
 ACCENT = ("#1f6f8b", "#d1793f")
 PALE = "#c9d3da"
 _MUTED = "#55636f"
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 8,
     "font.family": "sans-serif",
     "text.color": INK,
@@ -46,7 +46,7 @@ _STYLE: Any = {
 _SYSTEM_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def precision_recall_figure(curve: PrecisionRecall, operating: tuple[float, float]) -> Figure:
     """Draw the curve of one class with its band and the precision of answering at random.
 
@@ -75,7 +75,7 @@ def precision_recall_figure(curve: PrecisionRecall, operating: tuple[float, floa
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def reliability_figure(bins: pd.DataFrame, chance: Consistency) -> Figure:
     """Draw how often answers of each confidence were right, above how many there are of each.
 
@@ -108,7 +108,7 @@ def reliability_figure(bins: pd.DataFrame, chance: Consistency) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def training_figure(histories: pd.DataFrame, measure: str, validation: str) -> Figure:
     """Draw one measure by epoch: all folds thin, their mean bold, and the epochs kept.
 
@@ -159,7 +159,7 @@ def kept_epochs(histories: pd.DataFrame) -> pd.Series:
     return best.set_index("fold")["epoch"]
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def comparison_figure(
     differences: pd.DataFrame, subjects: pd.DataFrame, names: tuple[str, str], mark: str = ""
 ) -> Figure:
@@ -205,7 +205,7 @@ def comparison_figure(
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def image_uri(figure: Figure) -> str:
     """Return a figure as an SVG in a `data:` address, text in the reader's system font."""
     buffer = io.StringIO()
@@ -217,7 +217,7 @@ def image_uri(figure: Figure) -> str:
     return f"data:image/svg+xml;base64,{encoded}"
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG.
 

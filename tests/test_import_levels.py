@@ -22,14 +22,15 @@ LEVELS = [
     | {"tflite_join", "tflite_metadata", "tflite_inspect", "run", "precision"}
     | {"run_results", "report_figures", "weights_origin"}
     | {"clip_frames", "video_frames", "similarity", "face_layout", "face_align", "face_track"}
-    | {"apex", "apex_location", "missing_apex", "spot_intervals"},
+    | {"apex", "apex_location", "missing_apex", "spot_intervals", "spotting_figure"},
     {"input_pipeline", "models", "training_state", "artifacts"}
     | {"learners", "keras_learner", "fused_adam", "fold_task", "crossval_inputs", "scheme_clips"},
     {"training", "export", "saved_model", "tflite", "parity", "model_card"}
     | {"cross_validation", "engines", "cross_validated_models", "crossval_plan"},
     {"evaluation", "report", "predict"}
     | {"report_html", "report_facts", "wrong_clips", "compare_runs"}
-    | {"crossval", "crossval_record"},
+    | {"crossval", "crossval_record"}
+    | {"measure_apex", "spot_apex"},
     {"__main__", "cli", "commands", "demo"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

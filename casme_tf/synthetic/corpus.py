@@ -60,7 +60,7 @@ def open_corpus(root: Path | str) -> Corpus:
         >>> open_corpus("stand-in").clips  # doctest: +SKIP
         24
     """
-    cast_ = _load_cast(Path(root))
+    cast_ = load_cast(Path(root))
     return Corpus(Path(root), cast_.subjects, len(cast_.clips), cast_.frames)
 
 
@@ -85,7 +85,7 @@ def true_flow(
     Example:
         >>> flow, face = true_flow("stand-in", "sub01", "EP02_01f", 52)  # doctest: +SKIP
     """
-    cast_ = _load_cast(Path(out))
+    cast_ = load_cast(Path(out))
     found = [one for one in cast_.clips if (one.subject, one.name) == (subject, clip)]
     if not found:
         raise UserError(
@@ -101,7 +101,15 @@ def true_flow(
     return motion.displacement(frame - first), motion.face_mask()
 
 
-def _load_cast(root: Path) -> Cast:
+def load_cast(root: Path) -> Cast:
+    """Return everything about a corpus but its pixels.
+
+    Args:
+        root: Its folder.
+
+    Raises:
+        UserError: As `open_corpus`.
+    """
     path = root / ARGUMENTS_FILE
     try:
         arguments = json.loads(path.read_text(encoding="utf-8"))
