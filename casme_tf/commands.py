@@ -191,8 +191,8 @@ def spot_apex(config: configs.SpotApexConfig) -> None:
     print(found.describe())
     for note in found.notes:
         print(f"note: {note}", file=sys.stderr)
-    if config.figure is not None:
-        print(config.figure)
+    if found.figure is not None:
+        print(found.figure)
 
 
 def measure_apex(config: configs.MeasureApexConfig) -> None:
