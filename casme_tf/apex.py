@@ -232,9 +232,9 @@ def _find_onset(track: TrackedFace, motion: Peak, apex: int | None) -> int:
         earliest = int(np.searchsorted(track.seconds, track.seconds[foot] - _QUIET_SECONDS))
     earliest = max(min(earliest, foot - 1), 0)
     still = smoothing(len(track), 1.0) @ track.motion.reshape(len(track), -1)
-    speed = np.linalg.norm(np.gradient(still, axis=0), axis=1)
+    speed = np.linalg.norm(np.gradient(still, axis=0), axis=1).round(3)
     speed[~track.seen] = np.inf
-    return earliest + int(speed[earliest : foot + 1].argmin())
+    return foot - int(speed[earliest : foot + 1][::-1].argmin())  # of equal ones the last
 
 
 def _shrunk(peak: Peak, allowed: np.ndarray) -> int:

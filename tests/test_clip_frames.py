@@ -195,7 +195,8 @@ def test_a_video_that_ends_early_is_read_as_far_as_it_goes(tmp_path):
     clip = open_frames(path)
     read = numbers(clip)
     assert 0 < len(read) < 12
-    assert read == [(number, number) for number in range(len(read))]
+    # The last of them may be torn.
+    assert read[:-1] == [(number, number) for number in range(len(read) - 1)]
     assert f"should have 12 frames, {len(read)} could be read" in clip.notes[0]
 
 
