@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import cv2
@@ -103,9 +103,10 @@ def spot_apex(
     if len(track) < 2:
         raise UserError(f"A clip must have at least 2 frames with a face. Received: {len(track)}.")
     given = {name: _place(track, name, n) for name, n in (("onset", onset), ("apex", apex))}
-    motion = _motion_curve(track, given["onset"] or 0)
+    flow = lru_cache(maxsize=None)(lambda at: flow_curve(track, at))
     first = given["onset"]
     if first is None:
+        motion = locate_peak(flow(0), track.seen)
         first = 0 if trimmed else _find_onset(track, motion, given["apex"])
     if given["apex"] is not None and given["apex"] <= first:
         raise UserError(
@@ -117,7 +118,7 @@ def spot_apex(
             "There must be frames after the onset. Received: onset "
             f"{track.numbers[first]}, the last frame."
         )
-    curve = _CURVES[method](track, first)
+    curve = flow(first) if method == "flow" else ten_cell_curve(track, first)
     allowed = track.seen & (np.arange(len(track)) > first)
     if not allowed.any():
         raise UserError("The face must be seen after the onset. Received: a clip that loses it.")
@@ -137,7 +138,7 @@ def spot_apex(
         apex=int(track.numbers[place]),
         near=tuple(int(track.numbers[i]) for i in near),
         clearness=peak.clearness,
-        moved=_moved(track, first, place),
+        moved=_moved(flow(first), place),
         skipped=track.skipped,
         unseen=track.skipped + int(np.count_nonzero(~track.seen)),
     )
@@ -216,16 +217,6 @@ def change_ratio(pixels: np.ndarray, onset: int = 0, *, both_sides: bool = True)
     return (before + after) / 2
 
 
-_CURVES: dict[str, Callable[[TrackedFace, int], np.ndarray]] = {
-    "flow": flow_curve,
-    "ten-cell": ten_cell_curve,
-}
-
-
-def _motion_curve(track: TrackedFace, onset: int) -> Peak:
-    return locate_peak(flow_curve(track, onset), track.seen)
-
-
 def _find_onset(track: TrackedFace, motion: Peak, apex: int | None) -> int:
     """Return the quietest frame shortly before the rise begins."""
     top = motion.at if apex is None else apex
@@ -234,16 +225,16 @@ def _find_onset(track: TrackedFace, motion: Peak, apex: int | None) -> int:
     before = motion.smooth[: top + 1]
     low = int(before.argmin())
     begun = before[low:] > before[low] + _FOOT * (before[top] - before[low])
-    foot = low + max(int(begun.argmax()) - 1, 0)
+    foot = min(low + max(int(begun.argmax()) - 1, 0), top - 1)
     if track.seconds is None:
         earliest = foot - _QUIET_FRAMES
     else:
         earliest = int(np.searchsorted(track.seconds, track.seconds[foot] - _QUIET_SECONDS))
     earliest = max(min(earliest, foot - 1), 0)
     still = smoothing(len(track), 1.0) @ track.motion.reshape(len(track), -1)
-    speed = np.linalg.norm(np.gradient(still, axis=0), axis=1)
+    speed = np.linalg.norm(np.gradient(still, axis=0), axis=1).round(3)
     speed[~track.seen] = np.inf
-    return earliest + int(speed[earliest : foot + 1].argmin())
+    return foot - int(speed[earliest : foot + 1][::-1].argmin())  # of equal ones the last
 
 
 def _shrunk(peak: Peak, allowed: np.ndarray) -> int:
@@ -253,10 +244,9 @@ def _shrunk(peak: Peak, allowed: np.ndarray) -> int:
     return int(places[np.abs(places - wished).argmin()])
 
 
-def _moved(track: TrackedFace, onset: int, apex: int) -> bool:
+def _moved(motion: np.ndarray, apex: int) -> bool:
     """Whether the motion at the apex is more than noise."""
-    curve = flow_curve(track, onset)
-    peak = locate_peak(curve)
+    peak = locate_peak(motion)
     return bool(peak.smooth[apex] > max(_LEAST_MOTION, 3 * peak.noise))
 
 

