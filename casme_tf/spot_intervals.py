@@ -27,7 +27,7 @@ SHORTEST, LONGEST = 16, 400
 STANDS_OUT = 2.0
 """Score from which a movement stands out from the others."""
 
-_NOISE = 6.0  # range of a curve of noise alone, standard deviations
+_NOISE = 3.0  # standard deviations that noise alone may reach
 _STILL = 1e-6  # a range that nothing is divided by
 _QUIET = 0.25  # share of the windows that move less than is usual
 _FOOT = 0.1  # share of a rise at which it has ended
@@ -86,7 +86,7 @@ class _Window:
     offset: int
     rise: float  # of the peak over what is on both sides, in the curve's unit
     range: float  # of the smooth curve
-    noise: float  # range that noise alone gives the curve
+    noise: float  # what noise alone may reach
 
     @property
     def span(self) -> tuple[int, int]:
