@@ -127,7 +127,8 @@ def spot_intervals(
 
     Windows of a second overlap by a half; what is strongest in the middle of each is a candidate.
     It is scored by how far its motion rises over that on both sides, against the range of motion in
-    a quiet window apart from it. Memory holds three windows, however long the clip is.
+    a quiet window apart from it. However long the clip is, memory holds the faces of three windows
+    at most, and beside them one curve a window.
 
     Args:
         frames: The clip.
@@ -179,6 +180,8 @@ def _scores(windows: list[_Window]) -> list[float]:
     Windows that it reaches into do not say what is usual: in a clip of few they would all be its
     own, and it could not stand out from itself.
     """
+    if not windows:
+        return []
     first, last = np.array([window.spotting.numbers[[0, -1]] for window in windows]).T
     ranges = np.array([window.range for window in windows])
     scores = []

@@ -85,7 +85,7 @@ def test_where_nothing_moves_nothing_is_found(detector):
     assert found.intervals == ()
 
 
-def test_windows_without_a_face_are_told(detector):
+def test_windows_without_a_face_are_told(detector, monkeypatch):
     moved, _ = movement()
     empty = [np.full_like(moved[0], 90)] * 32
     found = spot_intervals(MemoryFrames(empty + rest(6, 0) + moved + rest(6, 1), FPS), detector)
@@ -93,6 +93,9 @@ def test_windows_without_a_face_are_told(detector):
     assert 0 < found.unseen < found.windows
     with pytest.raises(NoFaceError, match="none is followed in any of 3 windows"):
         spot_intervals(MemoryFrames(empty, FPS), detector)
+    # Seen, but not after the onset of any window.
+    monkeypatch.setattr(module, "_look", lambda track, method: None)
+    assert spot_intervals(MemoryFrames(rest(16, 0), FPS), detector).intervals == ()
 
 
 @pytest.mark.parametrize(("fps", "length"), [(5, 16), (30, 30), (200, 200), (1000, 400)])
