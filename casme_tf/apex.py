@@ -125,7 +125,10 @@ def spot_apex(
     peak = locate_peak(curve[first:], allowed[first:])
     place = given["apex"]
     if place is None:
-        place = first + (_shrunk(peak, allowed[first:]) if trimmed else peak.at)
+        # Lids are left out of the flow: where they alone move, it shows no more than a drift.
+        unseen = method == "flow" and peak.smooth[peak.at] < _LEAST_MOTION
+        sure = 0.0 if unseen else peak.clearness
+        place = first + (_shrunk(peak.at, sure, allowed[first:]) if trimmed else peak.at)
     near = [first + i for i in peak.near] if given["apex"] is None else [place]
     smooth = np.concatenate([curve[:first], peak.smooth])
     return Spotting(
@@ -237,9 +240,10 @@ def _find_onset(track: TrackedFace, motion: Peak, apex: int | None) -> int:
     return foot - int(speed[earliest : foot + 1][::-1].argmin())  # of equal ones the last
 
 
-def _shrunk(peak: Peak, allowed: np.ndarray) -> int:
+def _shrunk(at: int, sure: float, allowed: np.ndarray) -> int:
+    """Draw a place towards the middle as far as it is not sure, 0…1."""
     middle = (len(allowed) - 1) / 2
-    wished = peak.clearness * peak.at + (1 - peak.clearness) * middle
+    wished = sure * at + (1 - sure) * middle
     places = np.flatnonzero(allowed)
     return int(places[np.abs(places - wished).argmin()])
 

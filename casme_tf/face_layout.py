@@ -47,8 +47,8 @@ def upright(keypoints: np.ndarray) -> Affine:
 
     Example:
         >>> eyes = np.array([[280.0, 230.0], [376.0, 230.0], [0, 0], [0, 0], [0, 0], [0, 0]])
-        >>> upright(eyes).tolist()
-        [[1.0, -0.0, -202.0], [0.0, 1.0, -138.0]]
+        >>> (upright(eyes) + 0.0).tolist()
+        [[1.0, 0.0, -202.0], [0.0, 1.0, -138.0]]
     """
     left, right = (np.asarray(keypoints[i], np.float64) for i in (0, 1))
     across = (right - left) / EYES

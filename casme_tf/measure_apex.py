@@ -124,7 +124,7 @@ def apex_figure(measured: ApexErrors) -> Figure:
         axes.set_xticks(rows[column].unique(), [f"{x:.3g}" for x in rows[column].unique()])
         axes.minorticks_off()
     figure.axes[0].set_ylabel("error of the apex, frames")
-    figure.axes[0].legend()
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(f"stand-in clips of {measured.frames} frames", fontsize=9)
     return figure
 

@@ -31,6 +31,7 @@ from casme_tf.datasets.corpora import CASME2, STAND_IN, find_stand_in_record
 from casme_tf.errors import UserError
 from casme_tf.face_crop import MIN_SCORE, FaceDetector
 from casme_tf.face_model import models_digest
+from casme_tf.figure_text import count
 from casme_tf.files import explain_write_errors
 from casme_tf.jpeg import JPEG_QUALITY, JPEG_SUBSAMPLING
 from casme_tf.manifest import Manifest, ManifestRow
@@ -306,7 +307,9 @@ def _corpus_notes(record: Path | None) -> list[str]:
 def _spotting_notes(rows: list[ManifestRow], unclear: list[str]) -> list[str]:
     """Say how many apexes were found, and which of those found now are little but guesses."""
     found = sum(row.apex_source != SHEET for row in rows)
-    notes = [f"{found} apexes that the sheet lacks were spotted."] if found else []
+    notes = (
+        [f"{count(found, 'clip')} without an apex in the sheet: it was spotted."] if found else []
+    )
     if unclear:
         notes.append(f"no clear apex in {', '.join(sorted(unclear))}.")
     return notes

@@ -27,7 +27,7 @@ SHORTEST, LONGEST = 16, 400
 STANDS_OUT = 2.0
 """Score from which a movement stands out from the others."""
 
-_NOISE = 6.0  # range of a curve of noise alone, standard deviations
+_NOISE = 3.0  # standard deviations that noise alone may reach
 _STILL = 1e-6  # a range that nothing is divided by
 _QUIET = 0.25  # share of the windows that move less than is usual
 _FOOT = 0.1  # share of a rise at which it has ended
@@ -86,7 +86,7 @@ class _Window:
     offset: int
     rise: float  # of the peak over what is on both sides, in the curve's unit
     range: float  # of the smooth curve
-    noise: float  # range that noise alone gives the curve
+    noise: float  # what noise alone may reach
 
     @property
     def span(self) -> tuple[int, int]:
@@ -127,7 +127,8 @@ def spot_intervals(
 
     Windows of a second overlap by a half; what is strongest in the middle of each is a candidate.
     It is scored by how far its motion rises over that on both sides, against the range of motion in
-    a quiet window apart from it. Memory holds three windows, however long the clip is.
+    a quiet window apart from it. However long the clip is, memory holds the faces of three windows
+    at most, and beside them one curve a window.
 
     Args:
         frames: The clip.
@@ -179,6 +180,8 @@ def _scores(windows: list[_Window]) -> list[float]:
     Windows that it reaches into do not say what is usual: in a clip of few they would all be its
     own, and it could not stand out from itself.
     """
+    if not windows:
+        return []
     first, last = np.array([window.spotting.numbers[[0, -1]] for window in windows]).T
     ranges = np.array([window.range for window in windows])
     scores = []
