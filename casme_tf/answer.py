@@ -80,6 +80,8 @@ class Answer:
             times = "" if self.seconds is None else " at {onset:.3f} s, {apex:.3f} s"
             found = "onset frame {onset}, apex frame {apex}".format(**self.numbers)
             lines.append(found + times.format(**(self.seconds or {})))
+        if self.score is not None:
+            lines.append(f"{self.score:.1f} times what usually moves in this clip")
         lines.append("frames taken as they are" if self.box is None else f"face at {self.box}")
         return "\n".join(lines)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import cv2
@@ -15,6 +15,9 @@ from casme_tf.face_layout import EYES, ten_cells
 from casme_tf.face_track import TrackedFace
 
 Method = Literal["flow", "ten-cell"]
+
+CLEAR = 0.35
+"""Clearness of a peak, below which the apex is little better than a guess."""
 
 _PATTERN_WIDTH = 2.0  # frames of smoothing before the pattern of the motion is told from noise
 _CELL_BLUR = 1.5  # px of the crop; noise of single pixels would rule the ratio
@@ -41,6 +44,8 @@ class Spotting:
         clearness: How narrow these are, 0…1; 0 if the curve shows no peak, so that the apex is a
             guess.
         moved: Whether the face moved at all.
+        skipped: How many frames came before the first with a face.
+        unseen: How many frames show no face, these included.
     """
 
     method: str
@@ -53,6 +58,8 @@ class Spotting:
     near: tuple[int, ...]
     clearness: float
     moved: bool
+    skipped: int
+    unseen: int
 
     def duration(self, first: int, last: int) -> float | None:
         """Return the seconds between two frames; None if the clip's speed is unknown."""
@@ -94,13 +101,12 @@ def spot_apex(
         59
     """
     if len(track) < 2:
-        raise UserError(
-            f"A clip must have at least 2 frames with a face. Received: {len(track)}."
-        )
+        raise UserError(f"A clip must have at least 2 frames with a face. Received: {len(track)}.")
     given = {name: _place(track, name, n) for name, n in (("onset", onset), ("apex", apex))}
-    motion = _motion_curve(track, given["onset"] or 0)
+    flow = lru_cache(maxsize=None)(lambda at: flow_curve(track, at))
     first = given["onset"]
     if first is None:
+        motion = locate_peak(flow(0), track.seen)
         first = 0 if trimmed else _find_onset(track, motion, given["apex"])
     if given["apex"] is not None and given["apex"] <= first:
         raise UserError(
@@ -112,7 +118,7 @@ def spot_apex(
             "There must be frames after the onset. Received: onset "
             f"{track.numbers[first]}, the last frame."
         )
-    curve = _CURVES[method](track, first)
+    curve = flow(first) if method == "flow" else ten_cell_curve(track, first)
     allowed = track.seen & (np.arange(len(track)) > first)
     if not allowed.any():
         raise UserError("The face must be seen after the onset. Received: a clip that loses it.")
@@ -132,7 +138,9 @@ def spot_apex(
         apex=int(track.numbers[place]),
         near=tuple(int(track.numbers[i]) for i in near),
         clearness=peak.clearness,
-        moved=_moved(track, first, place),
+        moved=_moved(flow(first), place),
+        skipped=track.skipped,
+        unseen=track.skipped + int(np.count_nonzero(~track.seen)),
     )
 
 
@@ -209,16 +217,6 @@ def change_ratio(pixels: np.ndarray, onset: int = 0, *, both_sides: bool = True)
     return (before + after) / 2
 
 
-_CURVES: dict[str, Callable[[TrackedFace, int], np.ndarray]] = {
-    "flow": flow_curve,
-    "ten-cell": ten_cell_curve,
-}
-
-
-def _motion_curve(track: TrackedFace, onset: int) -> Peak:
-    return locate_peak(flow_curve(track, onset), track.seen)
-
-
 def _find_onset(track: TrackedFace, motion: Peak, apex: int | None) -> int:
     """Return the quietest frame shortly before the rise begins."""
     top = motion.at if apex is None else apex
@@ -227,16 +225,16 @@ def _find_onset(track: TrackedFace, motion: Peak, apex: int | None) -> int:
     before = motion.smooth[: top + 1]
     low = int(before.argmin())
     begun = before[low:] > before[low] + _FOOT * (before[top] - before[low])
-    foot = low + max(int(begun.argmax()) - 1, 0)
+    foot = min(low + max(int(begun.argmax()) - 1, 0), top - 1)
     if track.seconds is None:
         earliest = foot - _QUIET_FRAMES
     else:
         earliest = int(np.searchsorted(track.seconds, track.seconds[foot] - _QUIET_SECONDS))
     earliest = max(min(earliest, foot - 1), 0)
     still = smoothing(len(track), 1.0) @ track.motion.reshape(len(track), -1)
-    speed = np.linalg.norm(np.gradient(still, axis=0), axis=1)
+    speed = np.linalg.norm(np.gradient(still, axis=0), axis=1).round(3)
     speed[~track.seen] = np.inf
-    return earliest + int(speed[earliest : foot + 1].argmin())
+    return foot - int(speed[earliest : foot + 1][::-1].argmin())  # of equal ones the last
 
 
 def _shrunk(peak: Peak, allowed: np.ndarray) -> int:
@@ -246,10 +244,9 @@ def _shrunk(peak: Peak, allowed: np.ndarray) -> int:
     return int(places[np.abs(places - wished).argmin()])
 
 
-def _moved(track: TrackedFace, onset: int, apex: int) -> bool:
+def _moved(motion: np.ndarray, apex: int) -> bool:
     """Whether the motion at the apex is more than noise."""
-    curve = flow_curve(track, onset)
-    peak = locate_peak(curve)
+    peak = locate_peak(motion)
     return bool(peak.smooth[apex] > max(_LEAST_MOTION, 3 * peak.noise))
 
 

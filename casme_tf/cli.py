@@ -25,6 +25,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "report": configs.ReportConfig,
     "compare": configs.CompareConfig,
     "predict": configs.PredictConfig,
+    "spot-apex": configs.SpotApexConfig,
+    "measure-apex": configs.MeasureApexConfig,
     "stream": configs.StreamConfig,
     "app": configs.AppConfig,
     "measure-corpus": configs.MeasureCorpusConfig,

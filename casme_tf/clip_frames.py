@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -71,7 +72,8 @@ class MemoryFrames:
     def __init__(
         self, frames: Sequence[np.ndarray], fps: float | None = None, name: str = "the clip"
     ) -> None:
-        self.name, self.fps, self.count = name, require_fps(fps), len(frames)
+        self.name, self.fps = name, require_fps(fps)
+        self.count: int | None = len(frames)
         self.notes: list[str] = []
         self._frames = frames
         if not len(frames):
@@ -129,7 +131,7 @@ class FolderFrames:
             )
         self._paths = sorted(images, key=_natural)
         self._numbers = _file_numbers(self._paths)
-        self.count = len(images)
+        self.count: int | None = len(images)
 
     def between(self, first: int | None = None, last: int | None = None) -> Iterator[Frame]:
         """Yield the frames whose numbers lie between two, both included; by default all.
@@ -192,6 +194,6 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 def _file_numbers(paths: list[Path]) -> list[int]:
     found = [re.search(r"(\d+)$", path.stem) for path in paths]
     numbers = [int(match[1]) for match in found if match]
-    if len(numbers) == len(paths) and all(a < b for a, b in zip(numbers, numbers[1:], strict=False)):
+    if len(numbers) == len(paths) and all(a < b for a, b in pairwise(numbers)):
         return numbers
     return list(range(len(paths)))

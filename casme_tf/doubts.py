@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from casme_tf.apex import Spotting
+from casme_tf.apex import CLEAR, Spotting
 from casme_tf.face_crop import Face
 from casme_tf.face_layout import face_mask
 from casme_tf.face_track import TrackedFace
@@ -34,9 +32,6 @@ LONGEST_RISE = 0.5
 
 Source: Yan et al., How Fast Are the Leaked Facial Expressions, 2013.
 """
-
-UNCLEAR = 0.35
-"""Clearness of a peak, below which the apex is little better than a guess."""
 
 
 def pair_doubts(faces: TrackedFace) -> list[str]:
@@ -92,20 +87,19 @@ def place_doubts(face: Face, frame_size: tuple[int, int]) -> list[str]:
     return told
 
 
-def clip_doubts(face: TrackedFace, spotting: Spotting, fps: float | None) -> list[str]:
+def clip_doubts(spotting: Spotting, fps: float | None) -> list[str]:
     """Judge a clip and how its apex was found.
 
     Args:
-        face: The face in all its frames.
         spotting: What was found.
         fps: Frames a second; None if unknown.
     """
     told = []
-    lost = len(face) - int(np.count_nonzero(face.seen)) + face.skipped
-    if lost:
-        told.append(f"No face is seen in {lost} of {len(face) + face.skipped} frames.")
-    if len(face) < FEW_FRAMES:
-        told.append(f"The clip is short: {len(face)} frames.")
+    if spotting.unseen:
+        frames = len(spotting.numbers) + spotting.skipped
+        told.append(f"No face is seen in {spotting.unseen} of {frames} frames.")
+    if len(spotting.numbers) < FEW_FRAMES:
+        told.append(f"The clip is short: {len(spotting.numbers)} frames.")
     if fps is None:
         told.append("The speed of the clip is unknown; pass it with --fps.")
     elif fps < SLOW:
@@ -120,7 +114,7 @@ def clip_doubts(face: TrackedFace, spotting: Spotting, fps: float | None) -> lis
         )
     if not spotting.moved:
         told.append("Nothing moved that stands out from noise.")
-    elif spotting.method != "given" and spotting.clearness < UNCLEAR:
+    elif spotting.method != "given" and spotting.clearness < CLEAR:
         told.append(
             f"The apex is not clear: frames {spotting.near[0]} to {spotting.near[-1]} may as well "
             "be it."

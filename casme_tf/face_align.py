@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from casme_tf.face_crop import Face, FaceDetector
+from casme_tf.face_crop import Detector, Face
 from casme_tf.face_layout import HEIGHT, WIDTH, face_mask, skin_points
 from casme_tf.similarity import Affine, after, apply, displacement, fit_similarity, inverse, scale
 
@@ -46,7 +46,7 @@ class Aligned(NamedTuple):
     likeness: float
 
 
-def find_face(detector: FaceDetector, rgb: np.ndarray, *, cropped: bool = False) -> Face:
+def find_face(detector: Detector, rgb: np.ndarray, *, cropped: bool = False) -> Face:
     """Find the largest face in a frame of any size.
 
     Args:

@@ -17,7 +17,7 @@ from casme_tf.face_align import (
     find_face,
     upright_crop,
 )
-from casme_tf.face_crop import Face, FaceDetector, NoFaceError
+from casme_tf.face_crop import Detector, Face, NoFaceError
 from casme_tf.face_layout import EYES, MIDDLE, face_mask, skin_points, upright
 from casme_tf.similarity import after, apply, displacement, fit_similarity, inverse
 
@@ -89,12 +89,17 @@ class FaceTracker:
         (67, 104, 2)
     """
 
-    def __init__(self, detector: FaceDetector, *, cropped: bool = False) -> None:
+    def __init__(self, detector: Detector, *, cropped: bool = False) -> None:
         self._detector = detector
         self._cropped = cropped
         self._skipped = 0
         self._face: Face | None = None
         self._rows: list[_Row] = []
+        # What is known from the first frame with a face on.
+        self._frame_size = (0, 0)
+        self._eyes = 0.0
+        self._pose = self._first_pose = np.eye(2, 3)
+        self._reference = self._middle = np.zeros((0, 0))
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -12,19 +12,21 @@ from casme_tf.images import read_rgb
 from casme_tf.recognizer import Recognizer
 from casme_tf.report_figures import save_png
 from casme_tf.run import CONFIG, RunRecord, model_file, run_folder
+from casme_tf.spot_intervals import is_long
 from casme_tf.video_frames import open_frames
 
 _PREFERRED = "model_float32.tflite"
 
 
-def predict(config: PredictConfig) -> Answer:
+def predict(config: PredictConfig) -> list[Answer]:
     """Answer for a pair of frames or a clip, and draw the figure if one is asked for.
 
     Args:
         config: Frames and model; see `PredictConfig`.
 
     Returns:
-        The answer.
+        The answer; of a long clip one for each movement that stands out, the clearest first, which
+        may be none. The figure is of the first.
 
     Raises:
         UserError: If a frame or the model cannot be read, the frames differ in size, no face is
@@ -36,17 +38,19 @@ def predict(config: PredictConfig) -> Answer:
     with Recognizer(model, scheme=config.scheme, face_model=config.face_model) as recognizer:
         if config.clip is None:
             frames = [read_rgb(path) for path in (config.onset or "", config.apex or "")]
-            answer = recognizer.pair(*frames, cropped=config.cropped)
+            answers = [recognizer.pair(*frames, cropped=config.cropped)]
         else:
-            answer = recognizer.clip(
-                open_frames(config.clip, fps=config.fps),
-                **numbers,
-                method=config.method,
-                cropped=config.cropped,
-            )
-    if config.figure is not None:
-        save_png(answer_figure(answer, recognizer.looked_at(answer)), config.figure)
-    return answer
+            clip = open_frames(config.clip, fps=config.fps)
+            if is_long(clip) and numbers == dict.fromkeys(PAIR):
+                answers = recognizer.search(clip, method=config.method)
+            else:
+                answers = [
+                    recognizer.clip(clip, **numbers, method=config.method, cropped=config.cropped)
+                ]
+        if config.figure is not None and answers:
+            figure = answer_figure(answers[0], recognizer.looked_at(answers[0]))
+            save_png(figure, config.figure)
+    return answers
 
 
 def model_path(runs: Path, run: str | None, model: Path | None) -> Path | None:

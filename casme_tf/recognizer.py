@@ -17,9 +17,10 @@ from casme_tf.clip_frames import Frames, MemoryFrames
 from casme_tf.doubts import clip_doubts, pair_doubts, place_doubts
 from casme_tf.errors import UserError
 from casme_tf.face_crop import FaceDetector, crop_box
-from casme_tf.face_track import FaceTracker, TrackedFace
+from casme_tf.face_track import FaceTracker
 from casme_tf.images import resize
 from casme_tf.run import MODEL
+from casme_tf.spot_intervals import is_long, spot_intervals, window_length
 
 if TYPE_CHECKING:
     from casme_tf.grad_cam import GradCam
@@ -113,7 +114,7 @@ class Recognizer:
         method: Method = "flow",
         cropped: bool = False,
     ) -> Answer:
-        """Answer for a clip.
+        """Answer for a clip of one movement.
 
         Args:
             frames: The clip; see `video_frames.open_frames`.
@@ -128,27 +129,39 @@ class Recognizer:
         """
         with self._one_at_a_time:
             tracker = FaceTracker(self._detector, cropped=cropped)
-            for frame in frames.between():
+            for frame in frames.between(*_around(frames, onset, apex)):
                 tracker.add(frame)
-            track = tracker.finish()
-            spotting = spot_apex(track, method, onset=onset, apex=apex)
-            return self.spotted(frames, track, spotting, cropped=cropped)
+            spotting = spot_apex(tracker.finish(), method, onset=onset, apex=apex)
+            return self._spotted(frames, spotting, cropped=cropped)
 
-    def spotted(
-        self, frames: Frames, track: TrackedFace, spotting: Spotting, *, cropped: bool = False
-    ) -> Answer:
-        """Answer for a clip whose onset and apex are found already.
+    def search(self, frames: Frames, *, method: Method = "flow", most: int = 5) -> list[Answer]:
+        """Answer for the movements that stand out in a long clip.
 
         Args:
             frames: The clip.
-            track: The face in it.
-            spotting: Onset and apex.
-            cropped: The frames are face crops already.
+            method: How apexes are found; see `apex.spot_apex`.
+            most: For how many movements, at most.
+
+        Returns:
+            Answers, that for what stands out most first; none if nothing does.
+
+        Raises:
+            UserError: If a frame cannot be read.
+            NoFaceError: If no face is followed anywhere.
         """
+        with self._one_at_a_time:
+            found = spot_intervals(frames, self._detector, method)
+            return [
+                replace(self._spotted(frames, each.spotting), score=each.score)
+                for each in found.clear[:most]
+            ]
+
+    def _spotted(self, frames: Frames, spotting: Spotting, *, cropped: bool = False) -> Answer:
+        """Answer for a clip whose onset and apex are found."""
         numbers = dict(zip(PAIR, (spotting.onset, spotting.apex), strict=True))
         pair = {name: frame_of(frames, number) for name, number in numbers.items()}
         answer = self.pair(pair["onset"], pair["apex"], cropped=cropped)
-        doubts = clip_doubts(track, spotting, frames.fps) + list(answer.doubts) + frames.notes
+        doubts = clip_doubts(spotting, frames.fps) + list(answer.doubts) + frames.notes
         times = None
         if spotting.seconds is not None:
             places = np.searchsorted(spotting.numbers, list(numbers.values()))
@@ -208,6 +221,16 @@ class Recognizer:
             faces=None,
             action_units=units,
         )
+
+
+def _around(frames: Frames, onset: int | None, apex: int | None) -> tuple[int | None, int | None]:
+    """Return from where to where a clip is looked at: of a long one only what is asked about."""
+    length = window_length(frames.fps)
+    if not is_long(frames):
+        return None, None
+    first = onset if onset is not None or apex is None else apex - length
+    last = apex if apex is not None or onset is None else onset + length
+    return first, last
 
 
 def frame_of(frames: Frames, number: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from casme_tf.consistency import Consistency
+from casme_tf.errors import UserError
 from casme_tf.files import atomic_file
 from casme_tf.precision_recall import GRID, PrecisionRecall
 
@@ -219,13 +220,24 @@ def image_uri(figure: Figure) -> str:
     return f"data:image/svg+xml;base64,{encoded}"
 
 
+def require_png(path: Path) -> None:
+    """Make sure, before long work, that a picture's name is that of a PNG file.
+
+    Raises:
+        UserError: If it is not.
+    """
+    if path.suffix.lower() != ".png":
+        raise UserError(f"A picture's name must end in .png. Received: {path}.")
+
+
 @matplotlib.rc_context(STYLE)
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG.
 
     Raises:
-        UserError: If the file cannot be written.
+        UserError: If the file cannot be written, or its name does not end in .png.
     """
+    require_png(path)
     FigureCanvasAgg(figure)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=_DPI)

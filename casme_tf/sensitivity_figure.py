@@ -51,6 +51,8 @@ def sensitivity_figure(table: pd.DataFrame) -> Figure:
 
 def _bars(axes: Axes, rows: pd.DataFrame) -> None:
     names = [f"{row.disturbance}, {row.amount:g}" for row in rows.itertuples()]
-    axes.barh(names, rows["called clear"], color=ACCENT[0])
+    axes.barh(names, rows["called clear"], color=ACCENT[0], label="called clear")
+    axes.plot(rows["confidence"], names, "o", ms=3, c=ACCENT[1], label="confidence")
     axes.invert_yaxis()
-    axes.set(xlabel="called a clear expression", xlim=(0, 1))
+    axes.set(xlabel="no expression", xlim=(0, 1))
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False)

@@ -1,4 +1,4 @@
-"""Similarity maps of the plane: how a head moved, told from the parts of a face that moved alone."""
+"""Similarity maps of the plane: how a head moved, told apart from what moves on its own."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ CAMERA_SECONDS = 3.0
 _CAMERA_BYTES = 1 << 30  # what a recording may take in memory
 _TRUSTED_FPS = (1.0, 1000.0)  # a header's value outside says nothing
 _FPS_DIFFER = 0.05  # as a share, from where the times of frames count, not the header
-_TIMED = 50  # frames whose times are looked at
+_TIMED = 50  # frames whose times are looked at, fewer if they are large
+_TIMED_PIXELS = 1e8
 
 
 def open_frames(
@@ -87,8 +88,11 @@ class VideoFrames:
         try:
             count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
             header = capture.get(cv2.CAP_PROP_FPS)
-            times = []
-            while len(times) < _TIMED and capture.grab():
+            sides = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+            pixels = max(math.prod(capture.get(side) for side in sides), 1)
+            timed = min(_TIMED, max(_TIMED_PIXELS / pixels, 3))
+            times: list[float] = []
+            while len(times) < timed and capture.grab():
                 times.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
         finally:
             capture.release()

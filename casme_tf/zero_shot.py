@@ -35,12 +35,7 @@ class ZeroShot(ClassifierMixin, BaseEstimator):
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> ZeroShot:
         """Learn nothing."""
-        if self.classes not in CLASS_HEADS or self.weights == "none":
-            raise UserError(
-                f"zero_shot must have drawn weights for the classes of {', '.join(SCHEMES)}. "
-                f"Received: {self.classes} classes, weights {self.weights!r}. Choose another "
-                "--scheme, or let motion_net learn from the clips."
-            )
+        require_drawn(self.classes, self.weights)
         self.classes_ = np.arange(self.classes)
         return self
 
@@ -54,7 +49,18 @@ class ZeroShot(ClassifierMixin, BaseEstimator):
         return self.predict_proba(X).argmax(axis=1)
 
 
-SCHEMES = tuple(CLASS_HEADS.values())
+def require_drawn(classes: int, weights: str) -> None:
+    """Require weights that know so many classes without learning from clips.
+
+    Raises:
+        UserError: If there are none.
+    """
+    if classes not in CLASS_HEADS or weights == "none":
+        raise UserError(
+            "zero_shot must have drawn weights for the classes of "
+            f"{', '.join(CLASS_HEADS.values())}. Received: {classes} classes, weights {weights!r}. "
+            "Choose another --scheme, or let motion_net learn from the clips."
+        )
 
 
 @lru_cache

@@ -197,6 +197,7 @@ def test_weights_that_saw_the_tested_are_refused(settings, run):
         ({"run": "a/b"}, "plain folder name"),
         ({"weights": "nowhere.h5"}, "'imagenet', 'none' or the path of a weights file"),
         ({"data_dir": "nowhere"}, "nowhere"),
+        ({"arch": "zero_shot"}, "must have drawn weights for the classes of four, megc3"),
     ],
 )
 def test_a_mistake_gets_one_line(changes, line, settings, capsys):

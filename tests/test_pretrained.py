@@ -67,18 +67,18 @@ def artifact() -> DrawnArtifact:
 
 @pytest.mark.parametrize(
     ("units", "label"),
-    [("6+12", "positive"), ("12", "positive"), ("1+2", "surprise"), ("4+7+9", "negative")],
+    [("6+12", "positive"), ("12", "positive"), ("1+2", "surprise"), ("4+7", "negative")],
 )
 def test_a_photograph_that_is_made_to_move_is_recognised(artifact, units, label):
     answer = artifact.look(photograph(units))
     assert answer.label == label
     acting = {int(unit) for unit in units.split("+")}
     found = {unit for unit, probability in answer.action_units.items() if probability > 0.5}
-    assert acting <= found | {9}  # a nose that wrinkles looks like brows that lower
+    assert acting <= found
     assert len(found - acting) <= 1
     stronger = artifact.look(photograph(units, strength=8.0))
-    for unit in acting & found:
-        assert 1.4 < stronger.strengths[unit] / answer.strengths[unit] < 2.8
+    for unit in acting:
+        assert 1.2 < stronger.strengths[unit] / answer.strengths[unit] < 2.8
 
 
 def test_what_does_not_move_is_no_clear_expression(artifact):

@@ -44,7 +44,7 @@ def where(run) -> list[str]:
 def write_video(path: Path, frames: list[np.ndarray], code: str, fps: float) -> Path:
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(
-        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*code), fps, (width, height)
+        str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*code), fps, (width, height)
     )
     for frame in frames:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
@@ -54,10 +54,10 @@ def write_video(path: Path, frames: list[np.ndarray], code: str, fps: float) -> 
 
 def test_a_clip_is_answered_as_the_pair_chosen_from_it(folder, where, capsys, corpus):
     assert main("predict", ["--clip", str(folder), "--fps", "200", "--json", *where]) == 0
-    clip = json.loads(capsys.readouterr().out)
+    clip = json.loads(capsys.readouterr().out)["answers"][0]
     chosen = [str(folder / f"img{clip['frames'][name]}.jpg") for name in ("onset", "apex")]
     assert main("predict", ["--onset", chosen[0], "--apex", chosen[1], "--json", *where]) == 0
-    pair = json.loads(capsys.readouterr().out)
+    pair = json.loads(capsys.readouterr().out)["answers"][0]
     assert clip["probabilities"] == pair["probabilities"]
     assert clip["box"] == pair["box"]
     assert clip["seconds"]["apex"] > clip["seconds"]["onset"]
@@ -70,7 +70,7 @@ def test_known_frames_are_taken(folder, where, capsys):
     numbers = sorted(int(path.stem.removeprefix("img")) for path in folder.glob("img*.jpg"))
     known = ["--onset", str(numbers[0]), "--apex", str(numbers[-1])]
     assert main("predict", ["--clip", str(folder), *known, "--json", *where]) == 0
-    told = json.loads(capsys.readouterr().out)
+    told = json.loads(capsys.readouterr().out)["answers"][0]
     assert list(told["frames"].values()) == [numbers[0], numbers[-1]]
     assert told["spotting"]["method"] == "given"
 
@@ -78,8 +78,13 @@ def test_known_frames_are_taken(folder, where, capsys):
 @pytest.mark.parametrize(("name", "code"), [("clip.mp4", "mp4v"), ("clip.avi", "MJPG")])
 def test_a_video_is_a_clip(name, code, frames, where, tmp_path, capsys):
     video = write_video(tmp_path / name, frames, code, 200)
+    assert main("predict", ["--clip", str(video), *where]) == 0
+    assert "onset frame" in capsys.readouterr().out
+
+
+def test_the_figure_shows_where_the_model_looked(folder, where, tmp_path, capsys):
     figure = tmp_path / "out.png"
-    assert main("predict", ["--clip", str(video), "--figure", str(figure), *where]) == 0
+    assert main("predict", ["--clip", str(folder), "--figure", str(figure), *where]) == 0
     assert str(figure) in capsys.readouterr().out
     with Image.open(figure) as image:
         assert image.width == 1080
@@ -163,7 +168,7 @@ def test_without_a_run_the_drawn_weights_answer(folder, tmp_path, capsys):
     figure = tmp_path / "out.png"
     arguments = ["--clip", str(folder), "--fps", "200", "--scheme", "megc3"]
     assert main("predict", [*arguments, "--json", "--figure", str(figure)]) == 0
-    told = json.loads(capsys.readouterr().out)
+    told = json.loads(capsys.readouterr().out)["answers"][0]
     assert list(told["probabilities"]) == ["negative", "positive", "surprise"]
     assert told["label"] in {*told["probabilities"], None}
     chances = [unit["probability"] for unit in told["action_units"]]

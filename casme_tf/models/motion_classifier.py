@@ -1,5 +1,4 @@
-"""The architecture motion_net: optical flow and strain on 28 × 28 cells, through a small network
-that knows drawn action units."""
+"""The architecture motion_net: flow and strain on 28 × 28 cells, through a small network."""
 
 from __future__ import annotations
 

@@ -96,12 +96,13 @@ def class_probabilities(
     Returns:
         `(B, C)`, adding up to 1.
     """
-    count = classes.shape[-1]
+    even = 1 / classes.shape[-1]
     likely = keras.layers.Softmax(name="class_if_any")(classes)
     shown = keras.layers.Activation("sigmoid", name="anything")(expression)
-    likely = keras.layers.Multiply(name="class_and_any")([likely, shown])
-    alike = keras.layers.Rescaling(-1 / count, 1 / count, name="nothing")(shown)
-    return keras.layers.Add(name="probabilities")([likely, alike])
+    # Not by adding (1 − p) / C: Keras takes (C, 1) that is added to (C, C) for a bias of C columns.
+    beyond_even = keras.layers.Rescaling(1.0, -even, name="beyond_even")(likely)
+    beyond_even = keras.layers.Multiply(name="class_and_any")([beyond_even, shown])
+    return keras.layers.Rescaling(1.0, even, name="probabilities")(beyond_even)
 
 
 def _conv(
