@@ -60,7 +60,7 @@ class Examples:
 
     Example:
         >>> Examples(Path("examples")).next().told  # doctest: +SKIP
-        'Drawn: sub01/EP01_07, disgust, action units 4+7+10.'
+        'Stand-in, drawn: sub01/EP05_04, disgust, action units 4+7; onset 82, apex 90.'
     """
 
     def __init__(self, folder: Path) -> None:
@@ -92,7 +92,7 @@ def _clips(corpus: Corpus) -> list[Example]:
             corpus.raw / row["subject"] / row["clip"],
             int(row["onset"]),
             int(row["apex"]),
-            f"Drawn: {row['subject']}/{row['clip']}, {row['emotion']}, action units "
+            f"Stand-in, drawn: {row['subject']}/{row['clip']}, {row['emotion']}, action units "
             + "+".join(unit.split(":")[0] for unit in row["action_units"].split("+"))
             + f"; onset {row['onset']}, apex {row['apex']}.",
         )

@@ -68,7 +68,7 @@ class LiveFrames:
     ) -> None:
         """Wait for no more."""
         self._ended = True
-        self._thread.join(timeout=5)
+        self._thread.join(timeout=1)  # it may sleep until the next frame
 
     def __iter__(self) -> Iterator[Captured]:
         """Yield the newest frame, again and again until there are no more.

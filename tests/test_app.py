@@ -165,7 +165,7 @@ def test_an_example_is_one_click_away(page, tab):
     press(page, "Drawn example")
     assert sum(told(page).values()) == pytest.approx(1, abs=0.03)
     figure_size(page)
-    assert "Drawn: sub" in page.locator(".hint >> visible=true").last.inner_text()
+    assert "Stand-in, drawn: sub" in page.locator(".hint >> visible=true").last.inner_text()
 
 
 def test_wrong_files_are_told_as_their_owner_calls_them(page, address, frames, tmp_path):
