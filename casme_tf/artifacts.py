@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -41,11 +41,7 @@ class KerasArtifact:
     """A `.keras` file, with labels.txt beside it."""
 
     def __init__(self, path: Path) -> None:
-        import keras
-
-        import casme_tf.layers  # noqa: F401  (registers what the file is made of)
-
-        self._model = keras.models.load_model(path, compile=False)
+        self._model = read_keras_model(path)
         self.frame_size = int(self._model.input["onset"].shape[1])
         self.classes = _lines(path.with_name(LABELS))
 
@@ -107,6 +103,15 @@ class LiteRTArtifact:
                 for i in range(len(pair["onset"]))
             ]
         )
+
+
+def read_keras_model(path: Path) -> Any:
+    """Return the `keras.Model` of a .keras file of this package, not compiled."""
+    import keras
+
+    import casme_tf.layers  # noqa: F401  (registers what the file is made of)
+
+    return keras.models.load_model(path, compile=False)
 
 
 def load_artifact(path: Path) -> Artifact:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import suppress
-from dataclasses import asdict
 
 from casme_tf import config as configs
 
@@ -20,6 +19,7 @@ def synthesize(config: configs.SynthesizeConfig) -> None:
         clips=config.clips,
         frames=config.frames,
         seed=config.seed,
+        apexes=config.apexes,
         workers=config.workers,
     )
     print(f"raw clips     {corpus.raw}")
@@ -38,6 +38,7 @@ def prepare_dataset(config: configs.PrepareConfig) -> int:
         config.out,
         corrections=config.corrections or SHIPPED_CORRECTIONS,
         face_model=config.face_model,
+        spot=None if config.spot == "none" else config.spot,
         workers=config.workers,
     )
     for note in done.notes:
@@ -170,19 +171,59 @@ def compare(config: configs.CompareConfig) -> None:
 
 
 def predict(config: configs.PredictConfig) -> None:
-    """Answer for a pair of frames."""
+    """Answer for a pair of frames or a clip."""
     from casme_tf.predict import predict
 
-    answer = predict(config)
+    answers = predict(config)
     if config.json:
-        print(json.dumps(asdict(answer), default=str))
+        print(json.dumps({"answers": [answer.to_json() for answer in answers]}))
         return
-    print(f"{answer.label}")
-    for name, probability in answer.probabilities.items():
-        print(f"  {name:<9} {probability:.3f}")
-    print("frames taken as they are" if answer.box is None else f"face at {answer.box}")
-    if answer.faces is not None and answer.faces > 1:
-        print(f"note: {answer.faces} faces; the largest was taken", file=sys.stderr)
+    if not answers:
+        print("no movement stands out")
+        return
+    for answer in answers:
+        print(answer.describe())
+        for doubt in answer.doubts:
+            print(f"note: {doubt}", file=sys.stderr)
+    if config.figure is not None:
+        print(config.figure)
+
+
+def stream(config: configs.StreamConfig) -> None:
+    """Answer for a camera or a clip as it plays."""
+    from casme_tf.stream import stream
+
+    stream(config)
+
+
+def app(config: configs.AppConfig) -> None:
+    """Serve the app until it is interrupted."""
+    from casme_tf.app import run_app
+
+    run_app(config)
+
+
+def spot_apex(config: configs.SpotApexConfig) -> None:
+    """Find the apex of a clip."""
+    from casme_tf.spot_apex import spot_clip
+
+    found = spot_clip(config)
+    if config.json:
+        print(json.dumps(found.to_json()))
+        return
+    print(found.describe())
+    for note in found.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if found.figure is not None:
+        print(found.figure)
+
+
+def measure_apex(config: configs.MeasureApexConfig) -> None:
+    """Measure apex spotting on a stand-in corpus."""
+    from casme_tf.measure_apex import measure_apex
+
+    print(measure_apex(config).describe())
+    print(config.out)
 
 
 def measure_corpus(config: configs.MeasureCorpusConfig) -> None:

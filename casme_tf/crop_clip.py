@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from casme_tf.annotations import Clip
+from casme_tf.apex import CLEAR, Method
 from casme_tf.errors import UserError
 from casme_tf.face_crop import Box, Face, FaceDetector, crop_box
 from casme_tf.files import atomic_folder
 from casme_tf.images import read_rgb
 from casme_tf.jpeg import encode_jpeg
 from casme_tf.manifest import Manifest, ManifestRow
-from casme_tf.raw_frames import FramePair
+from casme_tf.missing_apex import SHEET, SharedDetector, source_of, spot_missing
+from casme_tf.raw_frames import FrameFiles, FramePair
 
 ONSET_NAME = "onset_frame.jpg"
 APEX_NAME = "apex_frame.jpg"
@@ -33,13 +35,13 @@ class CropTask:
 
     Args:
         clip: Its annotation.
-        pair: The files of its frames.
+        frames: The files of its two frames; or, if it has no apex, those in which to find one.
         recipe: Digest of all that the crops depend on beside the frames.
         source_digest: Digest of the files.
     """
 
     clip: Clip
-    pair: FramePair
+    frames: FramePair | FrameFiles
     recipe: str
     source_digest: str
 
@@ -51,13 +53,17 @@ class ClipCropper:
     Args:
         out: Folder of the prepared clips.
         manifest: Its manifest; each clip is added when it is done.
-        detector: Finds faces; `None` if all frames are cropped already.
+        detector: Finds faces; `None` if all frames are cropped already and no apex is sought.
+        method: How an apex is found that the sheet lacks.
+        unclear: Clips whose apex could not be told clearly; grows.
         lock: Lets one thread at a time use the detector and the manifest.
     """
 
     out: Path
     manifest: Manifest
     detector: FaceDetector | None
+    method: Method = "flow"
+    unclear: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def crop(self, task: CropTask) -> ManifestRow | UserError:
@@ -72,21 +78,25 @@ class ClipCropper:
         Raises:
             UserError: If the crops cannot be written.
         """
+        clip, pair, source = task.clip, task.frames, SHEET
         try:
-            frames = read_rgb(task.pair.onset), read_rgb(task.pair.apex)
-            box, face = self._find(task.pair, *frames)
+            if isinstance(pair, FrameFiles):
+                pair, clip = self._spot(pair, clip)
+                source = source_of(self.method)
+            frames = read_rgb(pair.onset), read_rgb(pair.apex)
+            box, face = self._find(pair, *frames)
         except UserError as error:
             return error
-        folder = clip_folder(self.out, task.clip.subject, task.clip.clip)
+        folder = clip_folder(self.out, clip.subject, clip.clip)
         with atomic_folder(folder, overwrite=True) as temporary:
             for name, frame in zip((ONSET_NAME, APEX_NAME), frames, strict=True):
                 (temporary / name).write_bytes(encode_jpeg(box.crop(frame)))
             frames_digest = files_digest(temporary / ONSET_NAME, temporary / APEX_NAME)
         row = ManifestRow(
-            subject=task.clip.subject,
-            clip=task.clip.clip,
-            **annotation_cells(task.clip),
-            apex_source="sheet",
+            subject=clip.subject,
+            clip=clip.clip,
+            **annotation_cells(clip),
+            apex_source=source,
             fps=str(FPS),
             box_x=str(box.x),
             box_y=str(box.y),
@@ -104,6 +114,15 @@ class ClipCropper:
         with self.lock:
             self.manifest.add(row)
         return row
+
+    def _spot(self, files: FrameFiles, clip: Clip) -> tuple[FramePair, Clip]:
+        assert self.detector is not None
+        detector = SharedDetector(self.detector, self.lock)
+        pair, found = spot_missing(files, detector, self.method, FPS)
+        if not found.moved or found.clearness < CLEAR:
+            with self.lock:
+                self.unclear.append(f"{clip.subject}/{clip.clip}")
+        return pair, replace(clip, apex=found.apex)
 
     def _find(
         self, pair: FramePair, onset: np.ndarray, apex: np.ndarray

@@ -37,12 +37,19 @@ def run_demo(config: DemoConfig) -> None:
     for title, command in _stages(corpus, prepared, built, config.runs):
         _run(title, command)
     run = run_folder(config.runs, RUN)
-    onset, apex = _test_pair(prepared, run)
+    clip, onset, apex = _test_clip(corpus, prepared, run)
     _run(
         "ask about a pair of frames of somebody it has never seen",
         [
             *("casme-tf", "predict", "--run", RUN, "--runs", config.runs, "--cropped"),
             *("--onset", onset, "--apex", apex),
+        ],
+    )
+    _run(
+        "ask the weights that come with the package about the whole clip",
+        [
+            *("casme-tf", "predict", "--clip", clip, "--fps", 200),
+            *("--figure", config.data / "answer.png"),
         ],
     )
     _run(
@@ -94,7 +101,6 @@ def _stages(corpus: Path, prepared: Path, built: Path, runs: Path) -> list[tuple
             [
                 *("casme-tf", "prepare-dataset", "--raw", corpus / "CASME2-RAW"),
                 *("--coding", corpus / "CASME2-coding-stand-in.xlsx", "--out", prepared),
-                "--allow-missing",
             ],
         ),
         (
@@ -147,7 +153,9 @@ def _run(title: str, command: list) -> None:
         )
 
 
-def _test_pair(prepared: Path, run: Path) -> tuple[Path, Path]:
+def _test_clip(corpus: Path, prepared: Path, run: Path) -> tuple[Path, Path, Path]:
+    """Return the frames' folder of a clip of the test part, and its two crops."""
     clip = pd.read_csv(run / "predictions.csv", dtype=str).iloc[0]
     folder = prepared / clip["subject"] / f"ROI_{clip['clip']}"
-    return folder / "onset_frame.jpg", folder / "apex_frame.jpg"
+    raw = corpus / "CASME2-RAW" / clip["subject"] / clip["clip"]
+    return raw, folder / "onset_frame.jpg", folder / "apex_frame.jpg"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -74,6 +74,18 @@ class Box:
     def crop(self, frame: np.ndarray) -> np.ndarray:
         """Return the part `(height, width, 3)` of a frame `(H, W, 3)`."""
         return frame[self.y : self.y + self.height, self.x : self.x + self.width]
+
+
+class Detector(Protocol):
+    """What finds faces."""
+
+    def detect(self, frame: np.ndarray) -> Face:
+        """Find the largest face in a frame `(H, W, 3)` uint8 RGB.
+
+        Raises:
+            NoFaceError: If there is none.
+        """
+        ...
 
 
 class FaceDetector:

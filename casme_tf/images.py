@@ -1,4 +1,4 @@
-"""Reading a frame from a file, with every way in which that fails told apart."""
+"""Reading a frame from a file, with every way in which that fails told apart, and resizing it."""
 
 from __future__ import annotations
 
@@ -51,3 +51,16 @@ def read_rgb(path: Path | str) -> np.ndarray:
             f"A frame must have 8 bits a channel. Received: {path} with more (mode {mode})."
         )
     return rgb
+
+
+def resize(frame: np.ndarray, size: int) -> np.ndarray:
+    """Resize a frame as the input pipeline does, without TensorFlow.
+
+    Args:
+        frame: `(H, W, 3)` uint8.
+        size: Side of the result, px.
+
+    Returns:
+        `(size, size, 3)` uint8, within one grey level of `input_pipeline.resize_frame`.
+    """
+    return np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR))

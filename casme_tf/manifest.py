@@ -26,7 +26,7 @@ class ManifestRow:
         offset: Index of the offset frame, or "".
         action_units: As in the coding sheet, or "".
         emotion: One of `labels.EMOTIONS`.
-        apex_source: Where the apex came from: "sheet".
+        apex_source: Where the apex came from: "sheet", or such as "spotted-flow".
         fps: Frames a second of the camera.
         box_x: Left side of the crop in the source frame, px.
         box_y: Upper side, px.

@@ -22,9 +22,9 @@ from casme_tf.evaluation import summarize
 from casme_tf.face_crop import FaceDetector
 from casme_tf.figure_text import FIGURE_NAMES
 from casme_tf.files import atomic_folder
+from casme_tf.images import resize
 from casme_tf.models.drawn_weights import drawn_file, read_training
 from casme_tf.models.motion_classifier import pair_motion
-from casme_tf.predict import resize
 from casme_tf.report_figures import save_png
 from casme_tf.run import MODEL_CARD
 from casme_tf.sensitivity_figure import sensitivity_figure

@@ -1,110 +1,104 @@
-"""Asking a trained model about a pair of frames."""
+"""The verb `predict`: a pair of frames or a clip in, an answer and its figure out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
-from casme_tf.artifacts import load_artifact
+from casme_tf.answer import PAIR, Answer
+from casme_tf.answer_figure import answer_figure
 from casme_tf.config import PredictConfig
 from casme_tf.errors import UserError
 from casme_tf.images import read_rgb
+from casme_tf.recognizer import Recognizer
+from casme_tf.report_figures import save_png
 from casme_tf.run import CONFIG, RunRecord, model_file, run_folder
-
-if TYPE_CHECKING:
-    from casme_tf.face_crop import Box
+from casme_tf.spot_intervals import is_long
+from casme_tf.video_frames import open_frames
 
 _PREFERRED = "model_float32.tflite"
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What a pair of frames shows.
-
-    Attributes:
-        label: The most probable class.
-        probabilities: Probability by class.
-        box: Where the face was taken from in both frames; None if they were taken as they are.
-        faces: Number of faces in the onset frame, of which the largest was taken; None as above.
-        model: The file that answered.
-    """
-
-    label: str
-    probabilities: dict[str, float]
-    box: Box | None
-    faces: int | None
-    model: Path
-
-
-def predict(config: PredictConfig) -> Prediction:
-    """Find the face, cut both frames with one box, and ask the model.
+def predict(config: PredictConfig) -> list[Answer]:
+    """Answer for a pair of frames or a clip, and draw the figure if one is asked for.
 
     Args:
         config: Frames and model; see `PredictConfig`.
 
     Returns:
-        The answer.
+        The answer; of a long clip one for each movement that stands out, the clearest first, which
+        may be none. The figure is of the first.
 
     Raises:
-        UserError: If a frame or the model cannot be read, the frames differ in size, or no face
-            is found.
+        UserError: If a frame or the model cannot be read, the frames differ in size, no face is
+            found, or arguments contradict one another.
     """
-    model = _model_path(config)
-    artifact = load_artifact(model)
-    frames = {"onset": read_rgb(config.onset), "apex": read_rgb(config.apex)}
-    shapes = {name: frame.shape[:2] for name, frame in frames.items()}
-    if shapes["onset"] != shapes["apex"]:
-        raise UserError(
-            "Onset and apex must be frames of one clip, of one size. Received: "
-            + ", ".join(f"{name} of {w}×{h} px" for name, (h, w) in shapes.items())
-            + "."
-        )
-    box = faces = None
-    if not config.cropped:
-        # The detector brings TensorFlow along, which crops and LiteRT do without.
-        from casme_tf.face_crop import FaceDetector, crop_box
-
-        with FaceDetector(config.face_model) as detector:
-            face = detector.detect(frames["onset"])
-        box, faces = crop_box(face, shapes["onset"]), face.count
-        frames = {name: box.crop(frame) for name, frame in frames.items()}
-    pair = {name: resize(frame, artifact.frame_size)[None] for name, frame in frames.items()}
-    probabilities = artifact(pair)[0]
-    return Prediction(
-        label=artifact.classes[int(probabilities.argmax())],
-        probabilities=dict(zip(artifact.classes, map(float, probabilities), strict=True)),
-        box=box,
-        faces=faces,
-        model=model,
-    )
+    _check(config)
+    numbers = {name: _number(name, getattr(config, name)) for name in PAIR if config.clip}
+    model = model_path(config.runs, config.run, config.model)
+    with Recognizer(model, scheme=config.scheme, face_model=config.face_model) as recognizer:
+        if config.clip is None:
+            frames = [read_rgb(path) for path in (config.onset or "", config.apex or "")]
+            answers = [recognizer.pair(*frames, cropped=config.cropped)]
+        else:
+            clip = open_frames(config.clip, fps=config.fps)
+            if is_long(clip) and numbers == dict.fromkeys(PAIR):
+                answers = recognizer.search(clip, method=config.method)
+            else:
+                answers = [
+                    recognizer.clip(clip, **numbers, method=config.method, cropped=config.cropped)
+                ]
+        if config.figure is not None and answers:
+            figure = answer_figure(answers[0], recognizer.looked_at(answers[0]))
+            save_png(figure, config.figure)
+    return answers
 
 
-def resize(frame: np.ndarray, size: int) -> np.ndarray:
-    """Resize a frame as the input pipeline does, without TensorFlow.
+def model_path(runs: Path, run: str | None, model: Path | None) -> Path | None:
+    """Return the model of a run that answers as it was measured, and soon; or the one given.
 
     Args:
-        frame: `(H, W, 3)` uint8.
-        size: Side of the result, px.
+        runs: Folder of all runs.
+        run: Name of the run.
+        model: A model's file or folder, in place of a run.
 
     Returns:
-        `(size, size, 3)` uint8, within one grey level of `input_pipeline.resize_frame`.
+        A file or a folder; None if neither is given.
+
+    Raises:
+        UserError: If both are given, or the run has no model.
     """
-    return np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR))
-
-
-def _model_path(config: PredictConfig) -> Path:
-    if (config.run is None) == (config.model is None):
-        given = "neither" if config.run is None else "both"
-        raise UserError(f"Give either --run NAME or --model PATH. Received: {given}.")
-    if config.model is not None:
-        return config.model
-    run = run_folder(config.runs, config.run or "")
-    preferred = run / _PREFERRED
+    if run is not None and model is not None:
+        raise UserError("Give either --run NAME or --model PATH. Received: both.")
+    if run is None:
+        return model
+    folder = run_folder(runs, run)
+    preferred = folder / _PREFERRED
     if preferred.is_file():
         return preferred
-    RunRecord.load(run / CONFIG)  # complains if there is no such run
-    return model_file(run)
+    RunRecord.load(folder / CONFIG)  # complains if there is no such run
+    return model_file(folder)
+
+
+def _check(config: PredictConfig) -> None:
+    pair = config.onset is not None and config.apex is not None
+    if config.clip is None and not pair:
+        raise UserError(
+            "Give a pair, --onset IMAGE --apex IMAGE, or a clip, --clip PATH. Received: "
+            f"{'half a pair' if config.onset or config.apex else 'neither'}."
+        )
+    if config.scheme != "four" and (config.run or config.model):
+        raise UserError(
+            "--scheme is for the weights of this package; a run has its own classes. "
+            f"Received: --scheme {config.scheme} with --{'run' if config.run else 'model'}."
+        )
+    if config.clip is None and config.fps is not None:
+        raise UserError("--fps is for clips. Received: a pair of frames.")
+
+
+def _number(name: str, text: str | None) -> int | None:
+    """Return the number of a frame; with a clip, --onset and --apex are such numbers."""
+    if text is None:
+        return None
+    if not text.isdecimal():
+        raise UserError(f"With --clip, --{name} must be the number of a frame. Received: {text}.")
+    return int(text)

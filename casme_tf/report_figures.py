@@ -16,16 +16,19 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from casme_tf.consistency import Consistency
+from casme_tf.errors import UserError
 from casme_tf.files import atomic_file
 from casme_tf.precision_recall import GRID, PrecisionRecall
 
 INK = "#22303c"
 ACCENT = ("#1f6f8b", "#d1793f")
 PALE = "#c9d3da"
+_DPI = 150
 _MUTED = "#55636f"
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 8,
     "font.family": "sans-serif",
     "text.color": INK,
@@ -46,7 +49,7 @@ _STYLE: Any = {
 _SYSTEM_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif"
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def precision_recall_figure(curve: PrecisionRecall, operating: tuple[float, float]) -> Figure:
     """Draw the curve of one class with its band and the precision of answering at random.
 
@@ -75,7 +78,7 @@ def precision_recall_figure(curve: PrecisionRecall, operating: tuple[float, floa
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def reliability_figure(bins: pd.DataFrame, chance: Consistency) -> Figure:
     """Draw how often answers of each confidence were right, above how many there are of each.
 
@@ -108,7 +111,7 @@ def reliability_figure(bins: pd.DataFrame, chance: Consistency) -> Figure:
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def training_figure(histories: pd.DataFrame, measure: str, validation: str) -> Figure:
     """Draw one measure by epoch: all folds thin, their mean bold, and the epochs kept.
 
@@ -159,7 +162,7 @@ def kept_epochs(histories: pd.DataFrame) -> pd.Series:
     return best.set_index("fold")["epoch"]
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def comparison_figure(
     differences: pd.DataFrame, subjects: pd.DataFrame, names: tuple[str, str], mark: str = ""
 ) -> Figure:
@@ -205,7 +208,7 @@ def comparison_figure(
     return figure
 
 
-@matplotlib.rc_context(_STYLE)
+@matplotlib.rc_context(STYLE)
 def image_uri(figure: Figure) -> str:
     """Return a figure as an SVG in a `data:` address, text in the reader's system font."""
     buffer = io.StringIO()
@@ -217,16 +220,36 @@ def image_uri(figure: Figure) -> str:
     return f"data:image/svg+xml;base64,{encoded}"
 
 
-@matplotlib.rc_context(_STYLE)
+def require_png(path: Path) -> None:
+    """Make sure, before long work, that a picture's name is that of a PNG file.
+
+    Raises:
+        UserError: If it is not.
+    """
+    if path.suffix.lower() != ".png":
+        raise UserError(f"A picture's name must end in .png. Received: {path}.")
+
+
+@matplotlib.rc_context(STYLE)
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG.
 
     Raises:
-        UserError: If the file cannot be written.
+        UserError: If the file cannot be written, or its name does not end in .png.
     """
+    require_png(path)
     FigureCanvasAgg(figure)
     with atomic_file(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        figure.savefig(temporary, dpi=_DPI)
+
+
+@matplotlib.rc_context(STYLE)
+def draw_image(figure: Figure) -> Image.Image:
+    """Return a figure as an image, of the pixels that `save_png` writes."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(_DPI)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _panel(width: float, height: float) -> tuple[Figure, Axes]:

@@ -69,7 +69,10 @@ PREPARE: dict[str, tuple[Callable[[World], object], str]] = {
     "unknown emotion": (lambda w: w.change(**{"Estimated Emotion": "joyful"}), "joyful"),
     "onset after apex": (lambda w: w.change(OnsetFrame="13"), "13"),
     "duplicate clip": (lambda w: w.write(HEADER, ROW, ROW), "row"),
-    "apex '/'": (lambda w: w.change(ApexFrame="/"), "apex"),
+    "apex '/', and no frame to find it in": (
+        lambda w: (w.change(ApexFrame="/"), w.apex.unlink()),
+        "frames after its onset",
+    ),
     "clip name with a separator": (lambda w: w.change(Filename="a/b"), "a/b"),
     "clip name with '..'": (lambda w: w.change(Filename="..", Subject="01"), r"\.\."),
     "frame missing": (lambda w: w.apex.unlink(), "img12.jpg"),

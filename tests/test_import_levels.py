@@ -21,6 +21,8 @@ LEVELS = [
     | {"crop_clip", "prepare", "synthetic", "corpus_check", "datasets", "layers", "augmentation"}
     | {"tflite_join", "tflite_metadata", "tflite_inspect", "run", "precision"}
     | {"run_results", "report_figures", "weights_origin"}
+    | {"clip_frames", "video_frames", "similarity", "face_layout", "face_align", "face_track"}
+    | {"apex", "apex_location", "missing_apex", "spot_intervals", "spotting_figure"}
     | {"disturbances", "sensitivity_figure"},
     {"input_pipeline", "models", "training_state", "artifacts"}
     | {"drawn_batches", "pretrained"}
@@ -31,7 +33,9 @@ LEVELS = [
     {"evaluation", "report", "predict"}
     | {"report_html", "report_facts", "wrong_clips", "compare_runs"}
     | {"crossval", "crossval_record"}
-    | {"measure_pretrained"},
+    | {"answer", "answer_figure", "doubts", "grad_cam", "recognizer"}
+    | {"measure_pretrained", "measure_apex", "spot_apex"}
+    | {"live_frames", "realtime", "stream", "app", "app_answers", "app_example", "app_page"},
     {"__main__", "cli", "commands", "demo"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

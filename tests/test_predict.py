@@ -9,10 +9,9 @@ import tensorflow as tf
 from casme_tf.artifacts import load_artifact
 from casme_tf.cli import main
 from casme_tf.face_crop import Box
-from casme_tf.images import read_rgb
+from casme_tf.images import read_rgb, resize
 from casme_tf.input_pipeline import resize_frame
 from casme_tf.labels import CLASSES
-from casme_tf.predict import resize
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def ask(run, frames, *flags) -> list[str]:
 
 def test_full_frames_are_cut_with_the_box_of_preparation(run, clip, capsys):
     assert main("predict", ask(run, clip["full"], "--json")) == 0
-    full = json.loads(capsys.readouterr().out)
+    full = json.loads(capsys.readouterr().out)["answers"][0]
     model = load_artifact(run / "model_float32.tflite")
     box = Box(*clip["box"])
     pair = {
@@ -72,7 +71,7 @@ def test_crops_and_litert_need_no_tensorflow(run, clip):
     onset, apex = map(str, clip["crops"])
     command = [sys.executable, "-c", code, "--onset", onset, "--apex", apex, *model]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["label"] in CLASSES
+    assert json.loads(done.stdout)["answers"][0]["label"] in CLASSES
 
 
 @pytest.mark.parametrize("size", [64, 224, 500])

@@ -70,6 +70,15 @@ class Corpus:
             self.write(subject, clip, apex, jpeg(frame(8 * number + 2)))
         self.annotate(CLIPS)
 
+    @classmethod
+    def at(cls, folder: Path) -> "Corpus":
+        """Return what is in a folder already."""
+        corpus = cls.__new__(cls)
+        corpus.raw, corpus.root = folder / "raw", folder / "raw" / "CASME2-RAW"
+        corpus.name = "img{}.jpg"
+        corpus.coding, corpus.out = folder / "coding.csv", folder / "prepared"
+        return corpus
+
     def path(self, subject, clip, index) -> Path:
         return self.root / f"sub{subject}" / clip / self.name.format(index)
 
@@ -327,13 +336,104 @@ def test_frame_without_a_face_is_listed(corpus):
 def test_clip_without_an_apex_or_a_folder_is_listed(corpus):
     corpus.annotate([CLIPS[0], (*CLIPS[1][:3], "/", *CLIPS[1][4:]), CLIPS[2]])
     shutil.rmtree(corpus.root / "sub02")
-    result = corpus.prepare()
+    result = corpus.prepare(spot=None)
     assert [failure[:2] for failure in result.failures] == [
         ("sub01", "EP19_05"),
         ("sub02", "EP06_02_01"),
     ]
     assert "must name the apex" in result.failures[0].reason
     assert "must have a folder" in result.failures[1].reason
+
+
+def smiling(strength: float) -> np.ndarray:
+    """Return a raw frame in which a lip corner is pulled up, px."""
+    x, y = np.meshgrid(np.arange(640, dtype=np.float32), np.arange(480, dtype=np.float32))
+    pull = strength * np.exp(-((x - 285) ** 2 + (y - 285) ** 2) / (2 * 22**2))
+    return cv2.remap(frame(), x, y + pull.astype(np.float32), cv2.INTER_CUBIC)
+
+
+@pytest.fixture(scope="module")
+def lacking_once(tmp_path_factory):
+    """A corpus whose second clip has all its frames, strongest in number 11, and no apex."""
+    corpus = Corpus(tmp_path_factory.mktemp("lacking"))
+    for index, strength in zip(range(9, 16), (0, 0.9, 2.6, 1.9, 1.1, 0.5, 0.2), strict=True):
+        corpus.write("01", "EP19_05", index, jpeg(smiling(strength)))
+    corpus.path("01", "EP19_05", 30).unlink()
+    corpus.write("01", "EP19_05", 16, jpeg(smiling(9)))  # after the offset
+    corpus.annotate(LACKING)
+    return corpus
+
+
+LACKING = [CLIPS[0], (*CLIPS[1][:3], "/", 15, *CLIPS[1][5:]), CLIPS[2]]
+
+
+@pytest.fixture
+def lacking(lacking_once, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(lacking_once.raw.parent, folder)
+    return Corpus.at(folder)
+
+
+@pytest.mark.parametrize("method", ["flow", "ten-cell"])
+def test_an_apex_that_the_sheet_lacks_is_found_and_marked(lacking, method):
+    result = lacking.prepare(spot=method)
+    assert (result.prepared, result.failures) == (3, ())
+    assert any(
+        note == "1 clip without an apex in the sheet: it was spotted." for note in result.notes
+    )
+    rows = lacking.manifest()
+    assert [row["apex_source"] for row in rows] == ["sheet", f"spotted-{method}", "sheet"]
+    assert [row["apex"] for row in rows[::2]] == ["59", "132"]
+    apex = int(rows[1]["apex"])
+    assert abs(apex - 11) <= (method == "ten-cell")
+    box = [int(rows[1][f"box_{side}"]) for side in ("x", "y", "width", "height")]
+    crop = read_rgb(lacking.out / "sub01/ROI_EP19_05/apex_frame.jpg")
+    source = read_rgb(lacking.path("01", "EP19_05", apex))
+    x, y, width, height = box
+    difference = np.abs(crop.astype(float) - source[y : y + height, x : x + width])
+    assert difference.mean() < 1
+
+
+def test_a_found_apex_is_kept_until_what_it_depends_on_changes(lacking):
+    def again(**options) -> tuple[int, int]:
+        result = lacking.prepare(**options)
+        assert result.failures == ()
+        return result.prepared, result.reused
+
+    lacking.prepare()
+    before = tree(lacking.out)
+    assert again() == (0, 3)
+    assert tree(lacking.out) == before
+    # The frames after the offset, and other methods for what the sheet knows, change nothing.
+    lacking.write("01", "EP19_05", 16, jpeg(smiling(0)))
+    assert again() == (0, 3)
+    # A frame between, which might be the apex, does; and so does the method.
+    for index, strength in ((10, 0.4), (11, 1.0), (12, 1.9), (13, 2.8), (14, 1.5)):
+        lacking.write("01", "EP19_05", index, jpeg(smiling(strength)))
+    assert again() == (1, 2)
+    assert lacking.manifest()[1]["apex"] == "13"
+    assert again(spot="ten-cell") == (1, 2)
+    # An apex in the sheet goes before any that was found.
+    lacking.annotate([*LACKING[:1], (*LACKING[1][:3], 14, *LACKING[1][4:]), *LACKING[2:]])
+    assert again(spot="ten-cell") == (1, 2)
+    row = lacking.manifest()[1]
+    assert (row["apex"], row["apex_source"]) == ("14", "sheet")
+
+
+def test_apexes_are_left_out_if_so_asked(lacking):
+    result = lacking.prepare(spot=None)
+    assert [failure[:2] for failure in result.failures] == [("sub01", "EP19_05")]
+    assert [row["apex_source"] for row in lacking.manifest()] == ["sheet", "sheet"]
+
+
+def test_an_apex_cannot_be_found_without_frames_or_a_face(lacking):
+    lacking.write("01", "EP19_05", 9, jpeg(np.full((480, 640, 3), 128, np.uint8)))
+    failures = lacking.prepare().failures
+    assert "onset frame must show a face" in failures[0].reason
+    for index in range(10, 17):
+        lacking.path("01", "EP19_05", index).unlink()
+    failures = lacking.prepare().failures
+    assert "frames after its onset" in failures[0].reason
 
 
 def test_failing_clip_keeps_what_an_earlier_run_made_of_it(prepared):

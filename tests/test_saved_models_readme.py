@@ -27,10 +27,9 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import (
 
 from casme_tf.artifacts import load_artifact
 from casme_tf.face_crop import Face, crop_box
-from casme_tf.images import read_rgb
+from casme_tf.images import read_rgb, resize
 from casme_tf.input_pipeline import resize_frame
 from casme_tf.labels import CLASSES
-from casme_tf.predict import resize
 from casme_tf.tflite_metadata import read_labels
 
 README = Path(__file__).parents[1] / "saved_models" / "README.md"

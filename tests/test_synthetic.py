@@ -151,6 +151,23 @@ def test_missing_apex_is_a_slash_in_the_sheet_and_known_in_the_truth(tmp_path: P
     assert int(truth["onset"]) < int(truth["apex"]) < int(truth["offset"])
 
 
+def test_a_sheet_without_apexes_hides_nothing_else(tmp_path: Path) -> None:
+    size = {"subjects": 1, "clips": 3, "frames": 4, "seed": 0, "workers": 1}
+    known = synthesize(tmp_path / "known", **size)
+    hidden = synthesize(tmp_path / "hidden", apexes=False, **size)
+    assert hidden.truth.read_bytes() == known.truth.read_bytes()
+    assert digests(hidden.raw) == digests(known.raw)
+    cells = [
+        [list(row) for row in openpyxl.load_workbook(corpus.coding).active.values]
+        for corpus in (known, hidden)
+    ]
+    for row, other in zip(*cells, strict=True):
+        if row[0] != "Subject":
+            assert isinstance(row[4], int)
+            row[4] = "/"
+        assert row == other
+
+
 def test_true_flow_explains_the_frames(corpus: Corpus) -> None:
     grid = np.dstack(np.meshgrid(np.arange(640), np.arange(480))).astype(np.float32)
     ratios = []

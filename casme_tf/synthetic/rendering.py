@@ -20,7 +20,7 @@ FLICKER = 0.004
 
 
 def render_clip(
-    portrait: Portrait, motion: Motion, rng: np.random.Generator
+    portrait: Portrait, motion: Motion, rng: np.random.Generator, noise: float = NOISE
 ) -> Iterator[np.ndarray]:
     """Render the frames of a clip.
 
@@ -28,6 +28,7 @@ def render_clip(
         portrait: The person, with a neutral face.
         motion: How the person moves.
         rng: Source of chance for the light and the sensor's noise.
+        noise: Standard deviation of the sensor's noise, grey levels. Default: `NOISE`.
 
     Yields:
         `(480, 640, 3)` uint8, RGB, one frame after another.
@@ -38,7 +39,7 @@ def render_clip(
     phase, period = rng.uniform(0, 2 * math.pi), rng.uniform(3, 9)
     # Each frame takes another stretch of one long noise: fresh normals would cost a third of all.
     values = FRAME_SIZE[0] * FRAME_SIZE[1] * 3
-    noise = np.float32(NOISE) * rng.standard_normal(3 * values, np.float32)
+    grain = np.float32(noise) * rng.standard_normal(3 * values, np.float32)
     for frame in range(motion.frames):
         points = cv2.transform(motion.backward_map(frame), to_portrait)
         layer = cv2.remap(
@@ -49,5 +50,5 @@ def render_clip(
         flicker = FLICKER * (math.sin(phase + 2 * math.pi * frame / period) + 0.5 * rng.normal())
         picture *= np.float32(exposure * (1 + flicker))
         start = rng.integers(2 * values)
-        picture += noise[start : start + values].reshape(picture.shape)
+        picture += grain[start : start + values].reshape(picture.shape)
         yield cv2.add(picture, 0, dtype=cv2.CV_8U)  # Rounds, and clips to 0…255.

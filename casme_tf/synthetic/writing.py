@@ -54,6 +54,7 @@ def synthesize(
     clips: int,
     frames: int,
     seed: int,
+    apexes: bool = True,
     workers: int | None = None,
 ) -> Corpus:
     """Draw a corpus of micro-expressions in the layout of CASME II.
@@ -66,6 +67,8 @@ def synthesize(
         clips: Number of clips in total, spread unevenly over the people.
         frames: Frames of each clip, at least 4; the first is the onset, the last the offset.
         seed: Decides everything left to chance; not negative.
+        apexes: Whether the coding sheet names apexes. If not, each is `/`, as some are in
+            CASME II.
         workers: Processes; by default one for each processor.
 
     Returns:
@@ -90,7 +93,7 @@ def synthesize(
     cast_ = cast(subjects=subjects, clips=clips, frames=frames, seed=seed)
     with atomic_folder(out, overwrite=True) as folder:
         _write_clips(cast_, folder / RAW_FOLDER, workers)
-        _write_coding(cast_, folder / CODING_FILE)
+        _write_coding(cast_, folder / CODING_FILE, apexes=apexes)
         _write_truth(cast_, folder / TRUTH_FILE)
         arguments = {
             "generator": GENERATOR,
@@ -98,6 +101,7 @@ def synthesize(
             "clips": clips,
             "frames": frames,
             "seed": seed,
+            "apexes": apexes,
         }
         (folder / ARGUMENTS_FILE).write_text(json.dumps(arguments, indent=2) + "\n")
     return Corpus(out, subjects, clips, frames)
@@ -162,13 +166,13 @@ def _write_subject(cast_: Cast, clips: Sequence[CastClip], raw: Path) -> int:
     return len(clips)
 
 
-def _write_coding(cast_: Cast, path: Path) -> None:
+def _write_coding(cast_: Cast, path: Path, *, apexes: bool) -> None:
     book = openpyxl.Workbook()
     sheet = book.active
     sheet.title = "Sheet1"
     sheet.append(_CODING_COLUMNS)
     for clip in cast_.clips:
-        apex = clip.first + clip.apex if clip.apex_coded else "/"
+        apex = clip.first + clip.apex if apexes and clip.apex_coded else "/"
         frames = (clip.first, apex, clip.first + cast_.frames - 1)
         sheet.append((clip.subject[3:], clip.name, None, *frames, None, clip.cell, clip.emotion))
     book.save(path)

@@ -1,0 +1,343 @@
+"""The app's page: what is asked on the left, what is answered on the right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import jinja2
+from PIL import Image
+
+from casme_tf.answer import PAIR, Answer
+from casme_tf.app_answers import DRAWN, AppAnswers
+from casme_tf.app_example import FPS, Examples
+from casme_tf.config import AppConfig
+from casme_tf.errors import UserError
+
+TITLE = "Micro-expressions"
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_SWEEP_SECONDS = 20  # between two looks for uploads that are old
+_SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
+FIRST_MODEL = next(iter(DRAWN))
+
+_HEAD = f"""<div class="line"><h1>{TITLE}</h1>
+<p>Which expression moved between two moments of a face, and what speaks for and against it.</p>
+</div>"""
+
+# Dark rooms have bright projectors, and the figure is dark on light.
+ALWAYS_LIGHT = """<script>
+const address = new URL(window.location);
+if (address.searchParams.get("__theme") !== "light") {
+  address.searchParams.set("__theme", "light");
+  window.location.replace(address);
+}
+</script>"""
+
+Outcome = tuple[str, Image.Image | None, dict[str, Any]]
+"""What is shown of an answer: HTML, the figure, and what can be written as JSON."""
+
+
+def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr.Blocks:
+    """Return the page.
+
+    Args:
+        answers: What answers.
+        examples: What is shown on request.
+        config: Limits; see `AppConfig`.
+    """
+    kept = f"{config.keep_minutes:g} minutes"
+    age = max(int(config.keep_minutes * 60), 1)
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, delete_cache=(min(_SWEEP_SECONDS, age), age)
+    ) as page:
+        gr.HTML(_HEAD, elem_id="head")
+        with gr.Row(elem_id="columns"):
+            with gr.Column(scale=4, min_width=360, elem_id="ask"):
+                model = gr.Dropdown(answers.models(), value=FIRST_MODEL, label="Model")
+                with gr.Tabs():
+                    with gr.Tab("Two frames"):
+                        pair = _PairForm()
+                    with gr.Tab("Clip"):
+                        clip = _ClipForm(config)
+                    with gr.Tab("Camera"):
+                        camera = _CameraForm()
+            with gr.Column(scale=8, min_width=480, elem_id="answer"):
+                told = gr.HTML(render())
+                figure = gr.Image(
+                    format="png",
+                    show_label=False,
+                    buttons=["download", "fullscreen"],
+                    elem_id="figure",
+                    visible=False,
+                )
+                with gr.Accordion("All of it, as JSON", open=False, visible=False) as more:
+                    as_json = gr.JSON(show_label=False)
+        gr.HTML(
+            "<p>Answers are statements about motion in pixels by a model that is often wrong. They "
+            "are no diagnosis, and say nothing of honesty or intent. Nothing leaves this machine; "
+            f"uploads and figures are deleted after {kept}, and when the app ends.</p>",
+            elem_id="foot",
+        )
+        shown = [told, figure, as_json]
+
+        def ask(
+            button: gr.Button, name: str, asked: Callable[..., Outcome], inputs: Sequence[Any]
+        ) -> Any:
+            return button.click(
+                asked,
+                [model, *inputs],
+                shown,
+                api_name=name,
+                concurrency_id="answers",
+                concurrency_limit=1,
+                show_progress_on=[told, figure],
+            ).then(_reveal, as_json, [figure, more], api_visibility="private", queue=False)
+
+        def ask_pair(chosen: str, onset: str | None, apex: str | None, cropped: bool) -> Outcome:
+            return _outcome(
+                lambda: answers.pair(chosen, _path(onset), _path(apex), cropped=cropped), kept
+            )
+
+        def ask_clip(
+            chosen: str,
+            files: list[str] | None,
+            fps: str | None,
+            onset: str | None,
+            apex: str | None,
+            method: str,
+            cropped: bool,
+        ) -> Outcome:
+            return _outcome(
+                lambda: answers.clip(
+                    chosen,
+                    [Path(file) for file in files or []],
+                    fps=_number("Frames/s", fps, float),
+                    onset=_number("The onset", onset, int),
+                    apex=_number("The apex", apex, int),
+                    method=method,  # type: ignore[arg-type]
+                    cropped=cropped,
+                ),
+                kept,
+            )
+
+        def ask_camera(chosen: str, recording: str | None) -> Outcome:
+            files = [] if recording is None else [Path(recording)]
+            return _outcome(lambda: answers.clip(chosen, files), kept)
+
+        ask(pair.button, "pair", ask_pair, pair.inputs)
+        ask(clip.button, "clip", ask_clip, clip.inputs)
+        ask(camera.button, "camera", ask_camera, camera.inputs)
+
+        def example_pair() -> tuple[str, str, bool, str]:
+            example = examples.next()
+            onset, apex = (str(example.frame(n)) for n in (example.onset, example.apex))
+            return onset, apex, False, example.told
+
+        def example_clip() -> tuple[Any, ...]:
+            example = examples.next()
+            return [str(example.video())], str(FPS), "", "", "flow", False, example.told
+
+        for form, example, asked in (
+            (pair, example_pair, ask_pair),
+            (clip, example_clip, ask_clip),
+        ):
+            filled = form.example.click(
+                example,
+                None,
+                [*form.inputs, form.drawn],
+                api_visibility="private",
+                concurrency_limit=1,
+                show_progress="minimal",
+            )
+            filled.then(
+                asked,
+                [model, *form.inputs],
+                shown,
+                api_visibility="private",
+                concurrency_id="answers",
+                show_progress_on=[told, figure],
+            ).then(_reveal, as_json, [figure, more], api_visibility="private", queue=False)
+        page.load(
+            lambda: gr.Dropdown(answers.models()),
+            None,
+            model,
+            api_visibility="private",
+            queue=False,
+        )
+    page.queue(max_size=config.queue)
+    return page
+
+
+class _PairForm:
+    """Two image files."""
+
+    def __init__(self) -> None:
+        with gr.Row():
+            files = [
+                _as_it_is(
+                    gr.Image(
+                        label=label,
+                        elem_id=name,
+                        type="filepath",
+                        sources=["upload"],
+                        placeholder="drop it here,\nor click",
+                        height=170,
+                        min_width=150,
+                        buttons=[],
+                    )
+                )
+                for name, label in zip(PAIR, ("Onset, still quiet", "Apex, strongest"), strict=True)
+            ]
+        cropped = gr.Checkbox(label="These are face crops already", container=False)
+        self.button, self.example = _buttons()
+        self.drawn = gr.HTML(elem_classes="hint")
+        self.inputs = [*files, cropped]
+
+
+class _ClipForm:
+    """A video file or the image files of all frames, and what is known of it."""
+
+    def __init__(self, config: AppConfig) -> None:
+        files = gr.File(
+            label="A video, or the images of all frames",
+            elem_id="clip",
+            file_count="multiple",
+            height=170,
+        )
+        gr.HTML(
+            f"At most {config.max_frames} frames and {config.max_megabytes} MB a file; the part "
+            "around one movement is best.",
+            elem_classes="hint",
+        )
+        with gr.Accordion("What is known of it", open=False):
+            # Text, since an empty number reaches us as 0, which is a frame.
+            with gr.Row():
+                numbers = [
+                    gr.Textbox(label=label, placeholder=empty, min_width=90, max_lines=1)
+                    for label, empty in (
+                        ("Frames/s", "as it says"),
+                        ("Onset frame", "is found"),
+                        ("Apex frame", "is found"),
+                    )
+                ]
+            method = gr.Radio(
+                [("flow", "flow"), ("ten cells", "ten-cell")],
+                value="flow",
+                label="How the apex is found",
+            )
+            cropped = gr.Checkbox(label="These are face crops already", container=False)
+        self.button, self.example = _buttons()
+        self.drawn = gr.HTML(elem_classes="hint")
+        self.inputs = [files, *numbers, method, cropped]
+
+
+class _CameraForm:
+    """A recording."""
+
+    def __init__(self) -> None:
+        recording = _as_it_is(
+            gr.Video(
+                label="Record a second or two, the face still at first",
+                sources=["webcam"],
+                include_audio=False,
+                webcam_options=gr.WebcamOptions(mirror=False),
+                height=250,
+            )
+        )
+        self.button = gr.Button("Answer", variant="primary")
+        gr.HTML(
+            "A webcam takes about 30 frames a second, where micro-expressions are studied with "
+            "100 or 200; the answer will say so.",
+            elem_classes="hint",
+        )
+        self.inputs = [recording]
+
+
+def _as_it_is(upload: Any) -> Any:
+    """Let a component hand on the file as it is, whatever it holds; our own messages then tell."""
+    upload.preprocess = lambda payload: None if payload is None else payload.path
+    return upload
+
+
+def _buttons() -> tuple[gr.Button, gr.Button]:
+    with gr.Row():
+        return (
+            gr.Button("Answer", variant="primary", min_width=120),
+            gr.Button("Drawn example", min_width=140),
+        )
+
+
+def theme() -> gr.themes.Base:
+    """Return the theme: no fonts but the system's."""
+    return gr.themes.Base(
+        primary_hue=gr.themes.Color(
+            "#eef5f8",
+            "#dcebf0",
+            "#b9d7e1",
+            "#8fbecd",
+            "#5b9db3",
+            "#1f6f8b",
+            "#1b6079",
+            "#175166",
+            "#134253",
+            "#0f3340",
+            "#0b242d",
+        ),
+        neutral_hue=gr.themes.colors.slate,
+        font=_SYSTEM_FONTS,
+        font_mono=("ui-monospace", "Menlo", "Consolas", "monospace"),
+        text_size=gr.themes.sizes.text_lg,
+        radius_size=gr.themes.sizes.radius_sm,
+    ).set(
+        body_background_fill="#ffffff",
+        body_text_color="#22303c",
+        block_background_fill="#ffffff",
+        block_label_text_color="#22303c",
+        button_primary_background_fill="#1f6f8b",
+        button_primary_background_fill_hover="#1b6079",
+        button_primary_text_color="#ffffff",
+    )
+
+
+def style() -> str:
+    """Return the page's own CSS."""
+    return (_TEMPLATES / "app.css").read_text(encoding="utf-8")
+
+
+def render(answer: Answer | None = None, problem: str | None = None) -> str:
+    """Return the HTML of an answer, or of why there is none, or of how to get one."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("answer.html.jinja").render(answer=answer, problem=problem)
+
+
+def _outcome(ask: Callable[[], tuple[Answer, Image.Image]], kept: str) -> Outcome:
+    try:
+        answer, figure = ask()
+    except UserError as error:
+        problem = str(error)
+        return render(problem=problem), None, {"error": problem}
+    return render(answer), figure, answer.to_json()
+
+
+def _reveal(told: dict[str, Any]) -> tuple[Any, Any]:
+    answered = "error" not in told
+    return gr.Image(visible=answered), gr.Accordion(visible=answered)
+
+
+def _number(name: str, text: str | None, kind: Callable[[str], Any]) -> Any:
+    """Return a number that may be left out."""
+    try:
+        return kind(text) if text and text.strip() else None
+    except ValueError:
+        raise UserError(f"{name} must be a number, or left empty. Received: {text}.") from None
+
+
+def _path(file: str | None) -> Path | None:
+    return None if file is None else Path(file)

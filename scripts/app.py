@@ -1,0 +1,7 @@
+"""The verb `app`; see `python scripts/app.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("app"))

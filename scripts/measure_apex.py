@@ -1,0 +1,7 @@
+"""The verb `measure-apex`; see `python scripts/measure_apex.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("measure-apex"))

@@ -1,0 +1,7 @@
+"""The verb `spot-apex`; see `python scripts/spot_apex.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("spot-apex"))

@@ -1,0 +1,7 @@
+"""The verb `stream`; see `python scripts/stream.py --help`."""
+
+import sys
+
+from casme_tf.cli import main
+
+sys.exit(main("stream"))

@@ -1,0 +1,213 @@
+"""The app in a real browser: questions asked, answers and messages shown, nothing loaded."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from test_recognizer import write_video
+from test_report_browser import CHROMIUM, FLAGS
+
+from casme_tf.app import serve_app
+from casme_tf.clip_frames import FolderFrames
+from casme_tf.config import AppConfig
+from casme_tf.errors import UserError
+from casme_tf.images import read_rgb
+from casme_tf.recognizer import Recognizer
+from casme_tf.video_frames import open_frames
+
+WAIT = 90_000  # ms, on a busy machine
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="did not run: there is no chromium on this machine"
+)
+
+CALLED: list[str] = []
+"""Hosts that this process has connected to."""
+
+
+def note_host(event: str, arguments: tuple) -> None:
+    if event == "socket.connect" and isinstance(arguments[1], tuple):
+        CALLED.append(str(arguments[1][0]))
+    elif event == "socket.getaddrinfo":
+        CALLED.append(str(arguments[0]))
+
+
+@pytest.fixture(scope="module")
+def address(run) -> Iterator[str]:
+    sys.addaudithook(note_host)  # stays, and costs next to nothing
+    config = AppConfig(runs=run.parent, port=0, max_megabytes=12, max_frames=30)
+    with serve_app(config) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def page(browser, address) -> Iterator[object]:
+    shown = browser.new_page(viewport={"width": 1280, "height": 720}, color_scheme="dark")
+    requests: list[str] = []
+    errors: list[str] = []
+    shown.on("request", lambda request: requests.append(request.url))
+    shown.on("pageerror", lambda error: errors.append(str(error)))
+    shown.goto(address)
+    shown.get_by_text("Nothing asked yet").wait_for(timeout=WAIT)
+    yield shown
+    hosts = {urlsplit(url).hostname for url in requests if not url.startswith(("data:", "blob:"))}
+    shown.close()
+    assert hosts == {"127.0.0.1"}
+    assert errors == []
+
+
+@pytest.fixture(scope="module")
+def folder(corpus) -> Path:
+    return sorted((corpus / "CASME2-RAW").glob("sub*/*"))[2]
+
+
+@pytest.fixture(scope="module")
+def frames(folder) -> list[np.ndarray]:
+    return [frame.rgb for frame in FolderFrames(folder).between()]
+
+
+def give(page, place: str, *files: Path) -> None:
+    """Choose files for a field, and wait until they have been sent."""
+    with page.expect_response(lambda response: "/upload?" in response.url, timeout=WAIT):
+        page.locator(f"#{place} input[type=file]").set_input_files([str(file) for file in files])
+
+
+def choose(page, model: str) -> None:
+    page.get_by_label("Model").click()
+    page.get_by_role("option", name=model).click()
+
+
+def press(page, button: str) -> None:
+    page.get_by_role("button", name=button, exact=True).locator("visible=true").click()
+
+
+def told(page) -> dict[str, float]:
+    """Return the probabilities that the page shows."""
+    page.locator(".bars, .problem").wait_for(timeout=WAIT)
+    assert not page.locator(".problem").is_visible(), problem(page)
+    rows = page.locator(".bars tr").all_inner_texts()
+    return {name: float(value) for name, value in (row.split() for row in rows)}
+
+
+def problem(page) -> str:
+    page.locator(".problem").wait_for(timeout=WAIT)
+    return page.locator(".problem").inner_text()
+
+
+def figure_size(page) -> list[int]:
+    page.locator("#figure img").wait_for(timeout=WAIT)
+    return page.evaluate(
+        "document.querySelector('#figure img').decode().then(() => {"
+        " const i = document.querySelector('#figure img');"
+        " return [i.naturalWidth, i.naturalHeight]; })"
+    )
+
+
+def test_a_pair_is_answered_and_drawn(page, folder):
+    onset, apex = (folder / f"{name}.jpg" for name in names_of(folder)[:3:2])
+    give(page, "onset", onset)
+    give(page, "apex", apex)
+    press(page, "Answer")
+    with Recognizer() as ask:
+        answer = ask.pair(read_rgb(onset), read_rgb(apex))
+    assert told(page) == {name: round(p, 2) for name, p in answer.probabilities.items()}
+    assert page.locator(".told h2").inner_text() == (answer.label or "none that is clear")
+    acting = [f"AU{unit.number}" for unit in answer.action_units if unit.probability >= 0.5]
+    assert page.locator(".units strong").all_inner_texts() == acting
+    width, height = figure_size(page)
+    assert width == 1080
+    assert height > 500
+
+
+def test_a_clip_is_answered_by_the_run_that_is_chosen(page, run, frames, tmp_path):
+    video = write_video(tmp_path / "clip.avi", frames, "MJPG", 25)
+    choose(page, f"run: {run.name}")
+    page.get_by_role("tab", name="Clip").click()
+    give(page, "clip", video)
+    press(page, "Answer")
+    with Recognizer(run / "model_float32.tflite") as ask:
+        answer = ask.clip(open_frames(video))
+    assert told(page) == {name: round(p, 2) for name, p in answer.probabilities.items()}
+    assert f"apex frame {answer.numbers['apex']}, " in page.locator(".told").inner_text()
+    assert page.locator(".doubts li").all_inner_texts() == list(answer.doubts)
+    assert any("clip is slow" in doubt for doubt in answer.doubts)
+    assert figure_size(page)[0] == 1080
+
+
+def test_images_are_a_clip_too(page, run, folder):
+    choose(page, f"run: {run.name}")
+    page.get_by_role("tab", name="Clip").click()
+    give(page, "clip", *(folder / f"{name}.jpg" for name in names_of(folder)))
+    page.get_by_role("button", name="What is known of it").click()
+    page.get_by_label("Frames/s").fill("200")
+    last = names_of(folder)[-1].removeprefix("img")
+    page.get_by_label("Apex frame").fill(last)
+    press(page, "Answer")
+    told(page)
+    assert f"apex frame {last}, " in page.locator(".told").inner_text()
+
+
+@pytest.mark.parametrize("tab", ["Two frames", "Clip"])
+def test_an_example_is_one_click_away(page, tab):
+    page.get_by_role("tab", name=tab).click()
+    press(page, "Drawn example")
+    assert sum(told(page).values()) == pytest.approx(1, abs=0.03)
+    figure_size(page)
+    assert "Stand-in, drawn: sub" in page.locator(".hint >> visible=true").last.inner_text()
+
+
+def test_wrong_files_are_told_as_their_owner_calls_them(page, address, frames, tmp_path):
+    press(page, "Answer")
+    assert "Missing: the onset and the apex" in problem(page)
+    text = tmp_path / "notes.jpg"
+    text.write_text("no image")
+    give(page, "onset", text)
+    give(page, "apex", text)
+    press(page, "Answer")
+    page.get_by_text("Received: notes.jpg, which is no image format").wait_for(timeout=WAIT)
+    page.get_by_role("tab", name="Clip").click()
+    give(page, "clip", text.rename(tmp_path / "notes.mp4"))
+    press(page, "Answer")
+    page.get_by_text("Received: notes.mp4 (8 bytes)").wait_for(timeout=WAIT)
+    assert "/" not in problem(page)
+    assert not page.locator("#figure").is_visible()
+
+
+def test_what_is_too_large_is_told_while_it_is_sent(page, tmp_path):
+    page.get_by_role("tab", name="Clip").click()
+    large = tmp_path / "large.mp4"
+    with large.open("wb") as file:
+        file.truncate(13 << 20)
+    page.locator("#clip input[type=file]").set_input_files(str(large))
+    page.get_by_text("maximum", exact=False).wait_for(timeout=WAIT)
+
+
+def test_nobody_else_is_asked(address, page):
+    """After all that was asked above: neither the page nor the process has called anybody."""
+    policy = page.request.get(address).headers["content-security-policy"]
+    assert policy.startswith("default-src 'self' blob: data:;")
+    asked = page.evaluate("fetch('http://192.0.2.1/').then(() => 'sent', () => 'refused')")
+    assert asked == "refused"
+    assert set(CALLED) <= {"127.0.0.1", "localhost", "::1", "None"}
+
+
+def test_a_taken_port_is_told(address):
+    taken = AppConfig(port=urlsplit(address).port)
+    with pytest.raises(UserError, match="port must be free"), serve_app(taken):
+        pass
+
+
+def names_of(folder: Path) -> list[str]:
+    return [path.stem for path in sorted(folder.glob("img*.jpg"), key=lambda p: int(p.stem[3:]))]
