@@ -98,7 +98,7 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
 
         def ask_pair(chosen: str, onset: str | None, apex: str | None, cropped: bool) -> Outcome:
             return _outcome(
-                lambda: answers.pair(chosen, _path(onset), _path(apex), cropped=cropped), kept
+                lambda: answers.pair(chosen, _path(onset), _path(apex), cropped=cropped)
             )
 
         def ask_clip(
@@ -119,13 +119,12 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
                     apex=_number("The apex", apex, int),
                     method=method,  # type: ignore[arg-type]
                     cropped=cropped,
-                ),
-                kept,
+                )
             )
 
         def ask_camera(chosen: str, recording: str | None) -> Outcome:
             files = [] if recording is None else [Path(recording)]
-            return _outcome(lambda: answers.clip(chosen, files), kept)
+            return _outcome(lambda: answers.clip(chosen, files))
 
         ask(pair.button, "pair", ask_pair, pair.inputs)
         ask(clip.button, "clip", ask_clip, clip.inputs)
@@ -307,23 +306,24 @@ def style() -> str:
     return (_TEMPLATES / "app.css").read_text(encoding="utf-8")
 
 
-def render(answer: Answer | None = None, problem: str | None = None) -> str:
-    """Return the HTML of an answer, or of why there is none, or of how to get one."""
+def render(answers: Sequence[Answer] = (), problem: str | None = None) -> str:
+    """Return the HTML of answers, or of why there are none, or of how to get one."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template("answer.html.jinja").render(answer=answer, problem=problem)
+    page = environment.get_template("answer.html.jinja")
+    return page.render(answer=answers[0] if answers else None, others=answers[1:], problem=problem)
 
 
-def _outcome(ask: Callable[[], tuple[Answer, Image.Image]], kept: str) -> Outcome:
+def _outcome(ask: Callable[[], tuple[list[Answer], Image.Image]]) -> Outcome:
     try:
-        answer, figure = ask()
+        answers, figure = ask()
     except UserError as error:
         problem = str(error)
         return render(problem=problem), None, {"error": problem}
-    return render(answer), figure, answer.to_json()
+    return render(answers), figure, {"answers": [answer.to_json() for answer in answers]}
 
 
 def _reveal(told: dict[str, Any]) -> tuple[Any, Any]:

@@ -210,8 +210,8 @@ class DrawnArtifact:
 
     def _answer(self, pair: Pair) -> dict[str, np.ndarray]:
         # Not traced unless asked for: a graph of the optical flow takes longer than many answers.
-        single = self._graph is not None and len(pair["onset"]) == 1
-        model = self._graph if single else self._model
+        single = len(pair["onset"]) == 1
+        model = self._graph if self._graph is not None and single else self._model
         answers = model({name: tf.constant(frames) for name, frames in pair.items()})
         return {name: values.numpy() for name, values in answers.items()}
 

@@ -105,16 +105,17 @@ def right_answers(raw: Path, truth: Path, models: tuple[str, ...], runs: Path) -
             folder = raw / row["subject"] / row["clip"]
             if i % CLIP_EVERY == 0:
                 files = sorted(folder.glob("img*.jpg"))
-                answer, figure = answers.clip(model, files, fps=FPS)
+                found, figure = answers.clip(model, files, fps=FPS)
                 numbers = (str(FPS), "", "")
                 given = [handle_file(file) for file in files]
                 arguments: tuple[Any, ...] = (model, given, *numbers, "flow", False)
             else:
                 pair = [folder / f"img{row[which]}.jpg" for which in ("onset", "apex")]
-                answer, figure = answers.pair(model, *pair)
+                found, figure = answers.pair(model, *pair)
                 arguments = (model, *(handle_file(file) for file in pair), False)
             name = "clip" if i % CLIP_EVERY == 0 else "pair"
-            questions.append(Question(name, arguments, answer.to_json(), np.asarray(figure)))
+            told = {"answers": [answer.to_json() for answer in found]}
+            questions.append(Question(name, arguments, told, np.asarray(figure)))
     return questions
 
 
