@@ -113,6 +113,7 @@ class AppAnswers:
                 f"{' and the '.join(missing)}."
             )
         with _calling(_names((onset, apex))):
+            _require_there((onset, apex))
             frames = [read_rgb(path) for path in (onset, apex)]
             return self._ask(model, lambda ask: [ask.pair(*frames, cropped=cropped)])
 
@@ -146,6 +147,7 @@ class AppAnswers:
             UserError: If the files are no clip, it is too long or too short, shows no face, or
                 nothing stands out in it.
         """
+        _require_there(files)
         with _calling(_names(files)), _one_clip(files) as path:
             frames = ShortFrames(open_frames(path, fps=fps), self._most_frames)
             if onset is None and apex is None and not cropped and is_long(frames):
@@ -271,6 +273,15 @@ def _one_clip(files: Sequence[Path]) -> Iterator[Path]:
             link.symlink_to(path.absolute())
         with _calling({f"{folder}/": "", folder: "the clip"}):
             yield Path(folder)
+
+
+def _require_there(files: Sequence[Path]) -> None:
+    gone = [path.name for path in files if not path.exists()]
+    if gone:
+        raise UserError(
+            f"Files must still be there. Received: {gone[0]}, which was deleted in the meantime, "
+            "as all uploads are. Choose it again."
+        )
 
 
 def _names(files: Sequence[Path]) -> dict[str, str]:
