@@ -21,6 +21,7 @@ from casme_tf.predict import model_path
 from casme_tf.recognizer import Recognizer
 from casme_tf.report_figures import draw_image
 from casme_tf.run import CONFIG, MODEL, tflite_name
+from casme_tf.spot_intervals import is_long
 from casme_tf.video_frames import open_frames
 
 DRAWN = {
@@ -45,7 +46,7 @@ class AppAnswers:
 
     Example:
         >>> with AppAnswers(Path("saved_models"), most_frames=1200) as answers:  # doctest: +SKIP
-        ...     answer, figure = answers.pair("four", Path("onset.jpg"), Path("apex.jpg"))
+        ...     (answer,), figure = answers.pair("four", Path("onset.jpg"), Path("apex.jpg"))
     """
 
     def __init__(self, runs: Path, *, most_frames: int, face_model: Path | None = None) -> None:
@@ -90,7 +91,7 @@ class AppAnswers:
 
     def pair(
         self, model: str, onset: Path | None, apex: Path | None, *, cropped: bool = False
-    ) -> tuple[Answer, Image.Image]:
+    ) -> tuple[list[Answer], Image.Image]:
         """Answer for two image files.
 
         Args:
@@ -100,7 +101,7 @@ class AppAnswers:
             cropped: They are face crops already.
 
         Returns:
-            The answer and its figure.
+            The answer, alone in a list, and its figure.
 
         Raises:
             UserError: If a file is missing or none, the frames differ in size, or show no face.
@@ -112,8 +113,9 @@ class AppAnswers:
                 f"{' and the '.join(missing)}."
             )
         with _calling(_names((onset, apex))):
+            _require_there((onset, apex))
             frames = [read_rgb(path) for path in (onset, apex)]
-            return self._ask(model, lambda ask: ask.pair(*frames, cropped=cropped))
+            return self._ask(model, lambda ask: [ask.pair(*frames, cropped=cropped)])
 
     def clip(
         self,
@@ -125,7 +127,7 @@ class AppAnswers:
         apex: int | None = None,
         method: Method = "flow",
         cropped: bool = False,
-    ) -> tuple[Answer, Image.Image]:
+    ) -> tuple[list[Answer], Image.Image]:
         """Answer for a clip.
 
         Args:
@@ -138,32 +140,37 @@ class AppAnswers:
             cropped: The frames are face crops already.
 
         Returns:
-            The answer and its figure.
+            The answer; of a long clip one for each movement that stands out, the clearest first.
+            And the figure of the first.
 
         Raises:
-            UserError: If the files are no clip, it is too long or too short, or shows no face.
+            UserError: If the files are no clip, it is too long or too short, shows no face, or
+                nothing stands out in it.
         """
+        _require_there(files)
         with _calling(_names(files)), _one_clip(files) as path:
             frames = ShortFrames(open_frames(path, fps=fps), self._most_frames)
+            if onset is None and apex is None and not cropped and is_long(frames):
+                return self._ask(model, lambda ask: _search(ask, frames, method))
             return self._ask(
                 model,
-                lambda ask: ask.clip(
-                    frames, onset=onset, apex=apex, method=method, cropped=cropped
-                ),
+                lambda ask: [
+                    ask.clip(frames, onset=onset, apex=apex, method=method, cropped=cropped)
+                ],
             )
 
     def _ask(
-        self, model: str, question: Callable[[Recognizer], Answer]
-    ) -> tuple[Answer, Image.Image]:
+        self, model: str, question: Callable[[Recognizer], list[Answer]]
+    ) -> tuple[list[Answer], Image.Image]:
         with self._one_at_a_time:
             recognizer = self._recognizer(model)
-            answer = question(recognizer)
-            return answer, draw_image(answer_figure(answer, recognizer.looked_at(answer)))
+            found = question(recognizer)
+            return found, draw_image(answer_figure(found[0], recognizer.looked_at(found[0])))
 
     def _recognizer(self, model: str) -> Recognizer:
         if model not in self._loaded:
             if model in DRAWN:
-                loaded = Recognizer(scheme=model, face_model=self._face_model)
+                loaded = Recognizer(scheme=model, face_model=self._face_model, often=True)
             elif model.startswith(_RUN):
                 file = model_path(self._runs, model.removeprefix(_RUN), None)
                 loaded = Recognizer(file, face_model=self._face_model)
@@ -213,6 +220,16 @@ class ShortFrames:
         )
 
 
+def _search(ask: Recognizer, frames: Frames, method: Method) -> list[Answer]:
+    found = ask.search(frames, method=method)
+    if not found:
+        raise UserError(
+            "A clip must show a movement. Received: one in which none stands out from what usually "
+            "moves. If you know where to look, pass the onset and the apex."
+        )
+    return found
+
+
 @contextmanager
 def _calling(names: Mapping[str, str]) -> Iterator[None]:
     """Let messages call files as their owner does, not by where an upload was put."""
@@ -256,6 +273,15 @@ def _one_clip(files: Sequence[Path]) -> Iterator[Path]:
             link.symlink_to(path.absolute())
         with _calling({f"{folder}/": "", folder: "the clip"}):
             yield Path(folder)
+
+
+def _require_there(files: Sequence[Path]) -> None:
+    gone = [path.name for path in files if not path.exists()]
+    if gone:
+        raise UserError(
+            f"Files must still be there. Received: {gone[0]}, which was deleted in the meantime, "
+            "as all uploads are. Choose it again."
+        )
 
 
 def _names(files: Sequence[Path]) -> dict[str, str]:

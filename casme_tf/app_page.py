@@ -11,6 +11,7 @@ import jinja2
 from PIL import Image
 
 from casme_tf.answer import PAIR, Answer
+from casme_tf.apex import Method
 from casme_tf.app_answers import DRAWN, AppAnswers
 from casme_tf.app_example import FPS, Examples
 from casme_tf.config import AppConfig
@@ -48,7 +49,6 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
         examples: What is shown on request.
         config: Limits; see `AppConfig`.
     """
-    kept = f"{config.keep_minutes:g} minutes"
     age = max(int(config.keep_minutes * 60), 1)
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(min(_SWEEP_SECONDS, age), age)
@@ -65,110 +65,126 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
                     with gr.Tab("Camera"):
                         camera = _CameraForm()
             with gr.Column(scale=8, min_width=480, elem_id="answer"):
-                told = gr.HTML(render())
-                figure = gr.Image(
-                    format="png",
-                    show_label=False,
-                    buttons=["download", "fullscreen"],
-                    elem_id="figure",
-                    visible=False,
-                )
-                with gr.Accordion("All of it, as JSON", open=False, visible=False) as more:
-                    as_json = gr.JSON(show_label=False)
+                shown = _Shown()
         gr.HTML(
             "<p>Answers are statements about motion in pixels by a model that is often wrong. They "
             "are no diagnosis, and say nothing of honesty or intent. Nothing leaves this machine; "
-            f"uploads and figures are deleted after {kept}, and when the app ends.</p>",
+            f"uploads and figures are deleted after {config.keep_minutes:g} minutes, and when the "
+            "app ends.</p>",
             elem_id="foot",
         )
-        shown = [told, figure, as_json]
-
-        def ask(
-            button: gr.Button, name: str, asked: Callable[..., Outcome], inputs: Sequence[Any]
-        ) -> Any:
-            return button.click(
-                asked,
-                [model, *inputs],
-                shown,
-                api_name=name,
-                concurrency_id="answers",
-                concurrency_limit=1,
-                show_progress_on=[told, figure],
-            ).then(_reveal, as_json, [figure, more], api_visibility="private", queue=False)
-
-        def ask_pair(chosen: str, onset: str | None, apex: str | None, cropped: bool) -> Outcome:
-            return _outcome(
-                lambda: answers.pair(chosen, _path(onset), _path(apex), cropped=cropped), kept
-            )
-
-        def ask_clip(
-            chosen: str,
-            files: list[str] | None,
-            fps: str | None,
-            onset: str | None,
-            apex: str | None,
-            method: str,
-            cropped: bool,
-        ) -> Outcome:
-            return _outcome(
-                lambda: answers.clip(
-                    chosen,
-                    [Path(file) for file in files or []],
-                    fps=_number("Frames/s", fps, float),
-                    onset=_number("The onset", onset, int),
-                    apex=_number("The apex", apex, int),
-                    method=method,  # type: ignore[arg-type]
-                    cropped=cropped,
-                ),
-                kept,
-            )
-
-        def ask_camera(chosen: str, recording: str | None) -> Outcome:
-            files = [] if recording is None else [Path(recording)]
-            return _outcome(lambda: answers.clip(chosen, files), kept)
-
-        ask(pair.button, "pair", ask_pair, pair.inputs)
-        ask(clip.button, "clip", ask_clip, clip.inputs)
-        ask(camera.button, "camera", ask_camera, camera.inputs)
-
-        def example_pair() -> tuple[str, str, bool, str]:
-            example = examples.next()
-            onset, apex = (str(example.frame(n)) for n in (example.onset, example.apex))
-            return onset, apex, False, example.told
-
-        def example_clip() -> tuple[Any, ...]:
-            example = examples.next()
-            return [str(example.video())], str(FPS), "", "", "flow", False, example.told
-
-        for form, example, asked in (
-            (pair, example_pair, ask_pair),
-            (clip, example_clip, ask_clip),
+        questions = _Questions(answers)
+        for form, question, name in (
+            (pair, questions.pair, "pair"),
+            (clip, questions.clip, "clip"),
+            (camera, questions.camera, "camera"),
+        ):
+            shown.after(form.button.click, question, [model, *form.inputs], api_name=name)
+        for form, question, example in (
+            (pair, questions.pair, lambda: _pair_example(examples)),
+            (clip, questions.clip, lambda: _clip_example(examples)),
         ):
             filled = form.example.click(
                 example,
                 None,
                 [*form.inputs, form.drawn],
                 api_visibility="private",
-                concurrency_limit=1,
                 show_progress="minimal",
             )
-            filled.then(
-                asked,
-                [model, *form.inputs],
-                shown,
-                api_visibility="private",
-                concurrency_id="answers",
-                show_progress_on=[told, figure],
-            ).then(_reveal, as_json, [figure, more], api_visibility="private", queue=False)
-        page.load(
+            inputs = [model, *form.inputs]
+            shown.after(filled.then, question, inputs, api_visibility="private")
+        page.load(  # runs that were made since
             lambda: gr.Dropdown(answers.models()),
             None,
             model,
             api_visibility="private",
             queue=False,
         )
-    page.queue(max_size=config.queue)
+    for component in page.blocks.values():
+        _fetch_nothing(component)
+    page.queue(max_size=config.queue, default_concurrency_limit=1)
     return page
+
+
+def _fetch_nothing(component: Any) -> None:
+    """Refuse to ask another machine for a file whose address is given in place of an upload."""
+    keep = component.async_move_resource_to_block_cache
+
+    async def keep_files(place: str | Path | None) -> str | None:
+        if "://" in str(place):
+            raise gr.Error("Files must be uploaded; none is fetched from elsewhere.")
+        return await keep(place)
+
+    component.async_move_resource_to_block_cache = keep_files
+
+
+class _Questions:
+    """What a press on Answer asks, by the form that it is in."""
+
+    def __init__(self, answers: AppAnswers) -> None:
+        self._answers = answers
+
+    def pair(self, model: str, onset: str | None, apex: str | None, cropped: bool) -> Outcome:
+        return _outcome(
+            lambda: self._answers.pair(model, _path(onset), _path(apex), cropped=cropped)
+        )
+
+    def clip(
+        self,
+        model: str,
+        files: list[str] | None,
+        fps: str | None,
+        onset: str | None,
+        apex: str | None,
+        method: Method,
+        cropped: bool,
+    ) -> Outcome:
+        return _outcome(
+            lambda: self._answers.clip(
+                model,
+                [Path(file) for file in files or []],
+                fps=_number("Frames/s", fps, float),
+                onset=_number("The onset", onset, int),
+                apex=_number("The apex", apex, int),
+                method=method,
+                cropped=cropped,
+            )
+        )
+
+    def camera(self, model: str, recording: str | None) -> Outcome:
+        files = [] if recording is None else [Path(recording)]
+        return _outcome(lambda: self._answers.clip(model, files))
+
+
+class _Shown:
+    """Where an outcome is shown."""
+
+    def __init__(self) -> None:
+        self._told = gr.HTML(render())
+        self._figure = gr.Image(
+            format="png",
+            show_label=False,
+            buttons=["download", "fullscreen"],
+            elem_id="figure",
+            visible=False,
+        )
+        with gr.Accordion("All of it, as JSON", open=False, visible=False) as self._more:
+            self._json = gr.JSON(show_label=False)
+
+    def after(
+        self, event: Any, question: Callable[..., Outcome], inputs: Sequence[Any], **options: str
+    ) -> None:
+        """Show what comes of a question after an event; one question is answered at a time."""
+        event(
+            question,
+            inputs,
+            [self._told, self._figure, self._json],
+            concurrency_id="answers",
+            show_progress_on=[self._told, self._figure],
+            **options,
+        ).then(
+            _reveal, self._json, [self._figure, self._more], api_visibility="private", queue=False
+        )
 
 
 class _PairForm:
@@ -262,6 +278,17 @@ def _as_it_is(upload: Any) -> Any:
     return upload
 
 
+def _pair_example(examples: Examples) -> tuple[Any, ...]:
+    example = examples.next()
+    onset, apex = (str(example.frame(number)) for number in (example.onset, example.apex))
+    return onset, apex, False, example.told
+
+
+def _clip_example(examples: Examples) -> tuple[Any, ...]:
+    example = examples.next()
+    return [str(example.video())], str(FPS), "", "", "flow", False, example.told
+
+
 def _buttons() -> tuple[gr.Button, gr.Button]:
     with gr.Row():
         return (
@@ -307,23 +334,24 @@ def style() -> str:
     return (_TEMPLATES / "app.css").read_text(encoding="utf-8")
 
 
-def render(answer: Answer | None = None, problem: str | None = None) -> str:
-    """Return the HTML of an answer, or of why there is none, or of how to get one."""
+def render(answers: Sequence[Answer] = (), problem: str | None = None) -> str:
+    """Return the HTML of answers, or of why there are none, or of how to get one."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template("answer.html.jinja").render(answer=answer, problem=problem)
+    page = environment.get_template("answer.html.jinja")
+    return page.render(answer=answers[0] if answers else None, others=answers[1:], problem=problem)
 
 
-def _outcome(ask: Callable[[], tuple[Answer, Image.Image]], kept: str) -> Outcome:
+def _outcome(ask: Callable[[], tuple[list[Answer], Image.Image]]) -> Outcome:
     try:
-        answer, figure = ask()
+        answers, figure = ask()
     except UserError as error:
         problem = str(error)
         return render(problem=problem), None, {"error": problem}
-    return render(answer), figure, answer.to_json()
+    return render(answers), figure, {"answers": [answer.to_json() for answer in answers]}
 
 
 def _reveal(told: dict[str, Any]) -> tuple[Any, Any]:

@@ -20,6 +20,9 @@ LEAST_SIDE = 7
 an earlier stage is looked at."""
 
 
+_RESNET = "resnet50"
+
+
 class NoBackboneError(UserError):
     """A model has no ResNet50 to look into."""
 
@@ -58,6 +61,8 @@ class GradCam:
         self._chain = (
             parts["embedding"] if self._siamese else keras.Model(network.input, self._hidden.output)
         )
+        # Made once: Keras keeps track of each model that is made.
+        self._backbone = _with_maps(_find_resnet(self._chain))
 
     def __call__(self, pair: Pair, label: int) -> dict[str, np.ndarray]:
         """Look at one pair.
@@ -79,7 +84,7 @@ class GradCam:
             image = given if self._encode is None else self._encode(given)
         with tf.GradientTape() as tape:
             tape.watch(image)
-            maps, x = _through(self._chain, image)
+            maps, x = self._through(self._chain, image)
             hidden = self._hidden(x[:1] - x[1:]) if self._siamese else x
             score = (tf.matmul(hidden, self._answer.kernel) + self._answer.bias)[0, label]
         weights = tf.reduce_mean(tape.gradient(score, maps), axis=(1, 2), keepdims=True)
@@ -88,22 +93,26 @@ class GradCam:
         cam = np.clip(tf.image.resize(cam, (side, side), method="bicubic")[..., 0], 0, None)
         return dict(zip(names, cam / (cam.max() or 1.0), strict=True))
 
+    def _through(self, chain: keras.Model, image: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor]:
+        """Go through layers, ResNet50 among them; return its maps and the last layer's output."""
+        maps, x = None, image
+        for operation in chain.operations:
+            if operation.name == "backbone":
+                maps, x = self._through(operation, x)
+            elif operation.name == _RESNET:
+                maps, x = self._backbone(x)
+            elif not isinstance(operation, keras.layers.InputLayer):
+                x = operation(x)
+        return maps, x
 
-def _through(chain: keras.Model, image: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor]:
-    """Go through layers of which one is ResNet50; return its maps and the last layer's output."""
-    maps, x = None, image
-    for operation in chain.operations:
-        if operation.name == "backbone":
-            maps, x = _through(operation, x)
-        elif operation.name == "resnet50":
-            maps, x = keras.Model(operation.input, [_stage(operation), operation.output])(x)
-        elif not isinstance(operation, keras.layers.InputLayer):
-            x = operation(x)
-    return maps, x
+
+def _find_resnet(chain: keras.Model) -> keras.Model:
+    parts = {operation.name: operation for operation in chain.operations}
+    return parts[_RESNET] if _RESNET in parts else _find_resnet(parts["backbone"])
 
 
-def _stage(resnet: keras.Model) -> keras.KerasTensor:
-    """Return the output of the deepest stage whose maps are not too coarse."""
+def _with_maps(resnet: keras.Model) -> keras.Model:
+    """Return ResNet50 with two outputs: its deepest maps that are not too coarse, and its own."""
     outputs = [resnet.get_layer(name).output for name in STAGES]
     fine = [output for output in outputs if output.shape[1] >= LEAST_SIDE]
-    return fine[0] if fine else outputs[-1]
+    return keras.Model(resnet.input, [fine[0] if fine else outputs[-1], resnet.output])

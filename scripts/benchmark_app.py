@@ -9,6 +9,7 @@ is compared with the right one. Memory is what Linux tells of the app's process.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -87,11 +88,12 @@ def main(
             folder / "corpus", subjects=PEOPLE, clips=CLIPS, frames=FRAMES, seed=SEED
         )
         questions = right_answers(corpus.raw, corpus.truth, models, runs)
-        with running_app(runs, port) as (address, process, uploads):
+        uploads = folder / "of-the-app"
+        with running_app(runs, port, uploads) as (address, process):
             tally = ask_all(address, questions, clients, seconds, process, uploads, folder)
-        left = uploads.exists()
+        left = len(list(uploads.rglob("*")))
     describe(tally, seconds, clients)
-    print(f"uploads after the app has ended: {'still there' if left else 'gone'}")
+    print(f"files and folders that the app has left: {left}")
     if set(tally.outcomes) != {"right"}:
         sys.exit("error: not every answer was right")
 
@@ -105,35 +107,38 @@ def right_answers(raw: Path, truth: Path, models: tuple[str, ...], runs: Path) -
             folder = raw / row["subject"] / row["clip"]
             if i % CLIP_EVERY == 0:
                 files = sorted(folder.glob("img*.jpg"))
-                answer, figure = answers.clip(model, files, fps=FPS)
+                found, figure = answers.clip(model, files, fps=FPS)
                 numbers = (str(FPS), "", "")
                 given = [handle_file(file) for file in files]
                 arguments: tuple[Any, ...] = (model, given, *numbers, "flow", False)
             else:
                 pair = [folder / f"img{row[which]}.jpg" for which in ("onset", "apex")]
-                answer, figure = answers.pair(model, *pair)
+                found, figure = answers.pair(model, *pair)
                 arguments = (model, *(handle_file(file) for file in pair), False)
             name = "clip" if i % CLIP_EVERY == 0 else "pair"
-            questions.append(Question(name, arguments, answer.to_json(), np.asarray(figure)))
+            told = {"answers": [answer.to_json() for answer in found]}
+            questions.append(Question(name, arguments, told, np.asarray(figure)))
     return questions
 
 
 @contextmanager
-def running_app(runs: Path, port: int) -> Iterator[tuple[str, int, Path]]:
-    """Start the app in a process of its own; yield its address, its id and its folder."""
-    before = set(Path(tempfile.gettempdir()).glob("casme_tf_app_*"))
+def running_app(runs: Path, port: int, temporary: Path) -> Iterator[tuple[str, int]]:
+    """Start the app in a process of its own; yield its address and its id."""
+    temporary.mkdir()
     script = Path(__file__).with_name("app.py")
     options = ["--runs", str(runs), "--port", str(port), "--keep-minutes", "1"]
     process = subprocess.Popen(
-        [sys.executable, str(script), *options], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(script), *options],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(temporary)},
     )
     assert process.stdout is not None
     try:
         line = process.stdout.readline()
         if not line.startswith("http"):
             sys.exit("error: the app did not start")
-        (folder,) = set(Path(tempfile.gettempdir()).glob("casme_tf_app_*")) - before
-        yield line.split()[0], process.pid, folder
+        yield line.split()[0], process.pid
     finally:
         process.terminate()
         process.wait(timeout=30)

@@ -194,6 +194,24 @@ def test_what_is_too_large_is_told_while_it_is_sent(page, tmp_path):
     page.get_by_text("maximum", exact=False).wait_for(timeout=WAIT)
 
 
+@pytest.mark.parametrize("place", ["http://192.0.2.1/face.jpg", "https://huggingface.co/a.jpg"])
+def test_a_file_elsewhere_is_not_fetched(address, page, place):
+    asked = {"data": ["four", *[{"path": place, "meta": {"_type": "gradio.FileData"}}] * 2, False]}
+    sent = page.request.post(f"{address}gradio_api/call/pair", data=asked)
+    answer = page.request.get(f"{address}gradio_api/call/pair/{sent.json()['event_id']}").text()
+    assert "event: error" in answer
+    assert urlsplit(place).hostname not in CALLED
+
+
+def test_files_that_were_not_uploaded_are_not_read(address, page, folder):
+    frame = {"path": str(folder / f"{names_of(folder)[0]}.jpg"), "meta": {"_type": "gradio.FileData"}}
+    sent = page.request.post(
+        f"{address}gradio_api/call/pair", data={"data": ["four", frame, frame, False]}
+    )
+    answer = page.request.get(f"{address}gradio_api/call/pair/{sent.json()['event_id']}").text()
+    assert "event: error" in answer
+
+
 def test_nobody_else_is_asked(address, page):
     """After all that was asked above: neither the page nor the process has called anybody."""
     policy = page.request.get(address).headers["content-security-policy"]
