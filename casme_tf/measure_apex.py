@@ -86,6 +86,7 @@ def measure_apex(config: MeasureApexConfig) -> ApexErrors:
     chosen = np.linspace(0, len(cast.clips) - 1, count).astype(int)
     levels = [(NOISE, 1.0), *((noise, 1.0) for noise in config.noise)]
     levels += [(NOISE, head) for head in config.head]
+    levels = list(dict.fromkeys(levels))
     tasks = [(config.corpus, int(index), levels) for index in chosen]
     with atomic_folder(config.out, overwrite=config.overwrite) as folder:
         bar = tqdm(

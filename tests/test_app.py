@@ -204,7 +204,8 @@ def test_a_file_elsewhere_is_not_fetched(address, page, place):
 
 
 def test_files_that_were_not_uploaded_are_not_read(address, page, folder):
-    frame = {"path": str(folder / f"{names_of(folder)[0]}.jpg"), "meta": {"_type": "gradio.FileData"}}
+    path = str(folder / f"{names_of(folder)[0]}.jpg")
+    frame = {"path": path, "meta": {"_type": "gradio.FileData"}}
     sent = page.request.post(
         f"{address}gradio_api/call/pair", data={"data": ["four", frame, frame, False]}
     )

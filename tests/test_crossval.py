@@ -61,7 +61,8 @@ def flags(config: CrossvalConfig, **changes: object) -> list[str]:
 
 
 def test_every_architecture_stands_beside_the_baselines(done, settings):
-    assert [run.name for run in done.runs] == [f"{arch}-loso-four" for arch in ALL]
+    asked = [arch for arch in ALL if arch in (*settings.arch, *BASELINES)]
+    assert [run.name for run in done.runs] == [f"{arch}-loso-four" for arch in asked]
     assert done.leak is None
     table = done.describe()
     for run in done.runs:
@@ -139,7 +140,8 @@ def test_labels_at_random_are_answered_by_chance_whatever_the_architecture(arch,
     y_true, y_pred = (table[c].map(list(CLASSES).index).to_numpy() for c in ("y_true", "y_pred"))
     matrices = metrics.by_subject(y_true, y_pred, table["subject"].to_numpy(), 4)
     low, high = metrics.subject_interval(metrics.uar, matrices)
-    assert low < 0.25 < high
+    # Three standard errors: one in twenty would leave 95% intervals by chance.
+    assert abs((low + high) / 2 - 0.25) < 1.5 * (high - low) / 2
 
 
 def test_the_random_split_is_marked_wherever_its_figures_are(settings, capsys):

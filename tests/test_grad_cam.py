@@ -60,7 +60,9 @@ def test_what_speaks_for_a_class_in_one_of_two_equal_frames_speaks_against_it_in
     assert found.keys() == {"onset", "apex"}
     both = np.stack(list(found.values()))
     assert both.max() == 1
-    assert np.minimum(*both).max() < 0.1
+    # Enlarging the cells of 4 × 4 maps lets neighbours overlap a little.
+    assert np.minimum(*both).max() < 0.3
+    assert np.minimum(*both).mean() < 0.05 * both.mean()
 
 
 def test_a_model_without_resnet_cannot_be_looked_into(tmp_path):

@@ -64,7 +64,9 @@ def test_a_saved_model_answers_as_before(model, pair, tmp_path):
     np.testing.assert_array_equal(loaded.predict(pair, verbose=0), model.predict(pair, verbose=0))
 
 
-def test_sizes_are_those_of_the_original_system(model):
+@pytest.mark.parametrize("name", ["flow", "siamese"])
+def test_sizes_are_those_of_the_original_system(name):
+    model = ARCHITECTURES[name].build(frame_size=64, network_size=32)
     sizes = {
         layer.name: layer.units
         for layer in model._flatten_layers()
