@@ -6,7 +6,8 @@ The other side is PyTorch 2 on the processor (eager, float32), with OpenCV besid
 environment of its own that this script makes; nothing of it is needed by users or tests. Both get
 the same inputs, weights and threads; of each row both sides are run once unmeasured, then in turns,
 and the ratio is taken round by round. Prints the table, and writes benchmarks.json and
-benchmarks.png. Drawn data throughout. Other work on the machine makes ratios unreliable.
+benchmarks.png. Drawn data throughout. Other work on the machine makes ratios unreliable. Takes about
+three quarters of an hour; interrupted, it goes on from the last whole row when run again.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ import tyro
 from benchmark_growth import measure_growth
 from benchmark_table import describe, describe_growth, draw
 from benchmark_worker import Answer, Worker
+from tqdm import tqdm
 
+from casme_tf.files import atomic_file
 from casme_tf.parity import EIGHT_BITS
 from casme_tf.run import NUMBER_FORMATS
 
@@ -258,6 +261,39 @@ def measure_start() -> dict[str, dict[str, object]]:
     }
 
 
+class Done:
+    """Rows that are measured already, kept in a file in case of an interruption.
+
+    Args:
+        path: The file.
+        settings: What figures depend on; rows of other settings are forgotten.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, object]) -> None:
+        self._path, self._settings = path, settings
+        self.rows: dict[str, dict[str, object]] = {}
+        if path.exists():
+            kept = json.loads(path.read_text())
+            if kept["settings"] == settings:
+                self.rows = kept["rows"]
+
+    def add(self, key: str, row: dict[str, object]) -> None:
+        """Keep a row."""
+        self.rows[key] = row
+        with atomic_file(self._path) as temporary:
+            kept = {"settings": self._settings, "rows": self.rows}
+            temporary.write_text(json.dumps(kept, indent=2) + "\n")
+
+    def forget(self) -> None:
+        """Let the next run measure everything anew."""
+        self._path.unlink(missing_ok=True)
+
+
+def _versions() -> dict[str, str]:
+    packages = ("tensorflow", "keras", "ai-edge-litert", "opencv-contrib-python")
+    return {name: version(name) for name in packages} | {"pytorch": PYTORCH}
+
+
 def main(arguments: Arguments) -> None:
     """Measure everything, print it, and write it down."""
     if importlib.util.find_spec("torch") is not None:
@@ -275,9 +311,12 @@ def main(arguments: Arguments) -> None:
         "folds": Worker(*ours, {"TF_NUM_INTRAOP_THREADS": "1"}),  # as the verb crossval
     }
     rows = {}
-    for row in chosen:
-        print(f"{row.work} against {row.alternative}", file=sys.stderr)
-        rows[row.key] = measure(row, workers, arguments.rounds)
+    done = Done(folder / "rows.partial.json", {"rounds": arguments.rounds, "versions": _versions()})
+    for row in tqdm(chosen, desc="Measuring", unit="row"):
+        print(f"\n{row.work} against {row.alternative}", file=sys.stderr)
+        if row.key not in done.rows:
+            done.add(row.key, measure(row, workers, arguments.rounds))
+        rows[row.key] = done.rows[row.key]
     for worker in workers.values():
         worker.close()
     starts = {} if arguments.rows else measure_start()
@@ -285,15 +324,16 @@ def main(arguments: Arguments) -> None:
     print(describe(rows, starts))
     if costs:
         print(f"\n{describe_growth(costs)}")
-    packages = ("tensorflow", "keras", "ai-edge-litert", "opencv-contrib-python")
     told = {
         "rows": rows,
         "starts": starts,
         "growth": [asdict(cost) for cost in costs],
         "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
-        "versions": {name: version(name) for name in packages} | {"pytorch": PYTORCH},
+        "versions": _versions(),
     }
     (folder / "benchmarks.json").write_text(json.dumps(told, indent=2) + "\n")
+    if not arguments.rows:
+        done.forget()
     draw(rows, costs, folder / "benchmarks.png")
     print(f"\n{folder / 'benchmarks.json'}\n{folder / 'benchmarks.png'}")
 
