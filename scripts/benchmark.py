@@ -6,8 +6,8 @@ The other side is PyTorch 2 on the processor (eager, float32), with OpenCV besid
 environment of its own that this script makes; nothing of it is needed by users or tests. Both get
 the same inputs, weights and threads; of each row both sides are run once unmeasured, then in turns,
 and the ratio is taken round by round. Prints the table, and writes benchmarks.json and
-benchmarks.png. Drawn data throughout. Other work on the machine makes ratios unreliable. Takes three
-quarters of an hour; interrupted, it goes on from the last whole row when run again.
+benchmarks.png. Drawn data throughout. Other work on the machine makes ratios unreliable. It takes
+three quarters of an hour; interrupted, it goes on from the last whole row when run again.
 """
 
 from __future__ import annotations
