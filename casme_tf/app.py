@@ -92,10 +92,10 @@ def serve_app(config: AppConfig) -> Iterator[str]:
                     css=look.style(),
                     head=look.ALWAYS_LIGHT,
                 )
-            except OSError as error:
+            except OSError:
                 raise UserError(
-                    f"The port must be free. Received: {config.port}, which is not ({error}). Pass "
-                    "another, or 0 for any."
+                    f"The port must be free. Received: {config.port or 'any'}, which is not. Pass "
+                    "another with --port, or 0 for any."
                 ) from None
             try:
                 yield address

@@ -71,7 +71,7 @@ def main(
     seconds: float = 300.0,
     models: tuple[str, ...] = ("four",),
     runs: Path = RUNS,
-    port: int = 7990,
+    port: int = 0,
 ) -> None:
     """Ask, compare and print.
 
@@ -80,7 +80,7 @@ def main(
         seconds: For how long.
         models: Models to ask, as the app's list has them, such as "four" or "run: demo".
         runs: Folder of all runs.
-        port: Port for the app.
+        port: Port for the app; 0 for any that is free.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
