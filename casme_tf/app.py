@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -57,9 +58,9 @@ def serve_app(config: AppConfig) -> Iterator[str]:
         UserError: As `run_app`.
     """
     _check(config)
-    with tempfile.TemporaryDirectory(prefix="casme_tf_app_") as folder:
+    with tempfile.TemporaryDirectory(prefix="casme_tf_app_", ignore_cleanup_errors=True) as folder:
         _keep_to_ourselves(Path(folder))
-        page = _page_module()
+        page, look = _page_modules()
         from starlette.middleware import Middleware  # comes with Gradio
 
         with AppAnswers(
@@ -87,14 +88,14 @@ def serve_app(config: AppConfig) -> Iterator[str]:
                         "redoc_url": None,
                         "middleware": [Middleware(_NothingFromElsewhere)],
                     },
-                    theme=page.theme(),
-                    css=page.style(),
-                    head=page.ALWAYS_LIGHT,
+                    theme=look.theme(),
+                    css=look.style(),
+                    head=look.ALWAYS_LIGHT,
                 )
-            except OSError as error:
+            except OSError:
                 raise UserError(
-                    f"The port must be free. Received: {config.port}, which is not ({error}). Pass "
-                    "another, or 0 for any."
+                    f"The port must be free. Received: {config.port or 'any'}, which is not. Pass "
+                    "another with --port, or 0 for any."
                 ) from None
             try:
                 yield address
@@ -137,9 +138,9 @@ def _keep_to_ourselves(folder: Path) -> None:
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, passed_by))
 
 
-def _page_module() -> Any:
+def _page_modules() -> tuple[Any, Any]:
     try:
-        from casme_tf import app_page
+        from casme_tf import app_look, app_page
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "gradio":
             raise
@@ -147,7 +148,7 @@ def _page_module() -> Any:
             "The app needs Gradio, which is not installed. Install it with: "
             "pip install 'casme-tf[app]'"
         ) from None
-    return app_page
+    return app_page, app_look
 
 
 def _check(config: AppConfig) -> None:
@@ -168,6 +169,7 @@ def _wait() -> None:
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with suppress(KeyboardInterrupt):
-            signal.pause()
+            while True:
+                time.sleep(3600)
     finally:
         signal.signal(signal.SIGTERM, previous)

@@ -7,35 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import jinja2
 from PIL import Image
 
 from casme_tf.answer import PAIR, Answer
 from casme_tf.apex import Method
 from casme_tf.app_answers import DRAWN, AppAnswers
 from casme_tf.app_example import FPS, Examples
+from casme_tf.app_look import HEADING, TITLE, render
 from casme_tf.config import AppConfig
 from casme_tf.errors import UserError
 
-TITLE = "Micro-expressions"
-
-_TEMPLATES = Path(__file__).parent / "templates"
 _SWEEP_SECONDS = 20  # between two looks for uploads that are old
-_SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
 FIRST_MODEL = next(iter(DRAWN))
-
-_HEAD = f"""<div class="line"><h1>{TITLE}</h1>
-<p>Which expression moved between two moments of a face, and what speaks for and against it.</p>
-</div>"""
-
-# Dark rooms have bright projectors, and the figure is dark on light.
-ALWAYS_LIGHT = """<script>
-const address = new URL(window.location);
-if (address.searchParams.get("__theme") !== "light") {
-  address.searchParams.set("__theme", "light");
-  window.location.replace(address);
-}
-</script>"""
 
 Outcome = tuple[str, Image.Image | None, dict[str, Any]]
 """What is shown of an answer: HTML, the figure, and what can be written as JSON."""
@@ -53,7 +36,7 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
     with gr.Blocks(
         title=TITLE, analytics_enabled=False, delete_cache=(min(_SWEEP_SECONDS, age), age)
     ) as page:
-        gr.HTML(_HEAD, elem_id="head")
+        gr.HTML(HEADING, elem_id="head")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=4, min_width=360, elem_id="ask"):
                 model = gr.Dropdown(answers.models(), value=FIRST_MODEL, label="Model")
@@ -295,54 +278,6 @@ def _buttons() -> tuple[gr.Button, gr.Button]:
             gr.Button("Answer", variant="primary", min_width=120),
             gr.Button("Drawn example", min_width=140),
         )
-
-
-def theme() -> gr.themes.Base:
-    """Return the theme: no fonts but the system's."""
-    return gr.themes.Base(
-        primary_hue=gr.themes.Color(
-            "#eef5f8",
-            "#dcebf0",
-            "#b9d7e1",
-            "#8fbecd",
-            "#5b9db3",
-            "#1f6f8b",
-            "#1b6079",
-            "#175166",
-            "#134253",
-            "#0f3340",
-            "#0b242d",
-        ),
-        neutral_hue=gr.themes.colors.slate,
-        font=_SYSTEM_FONTS,
-        font_mono=("ui-monospace", "Menlo", "Consolas", "monospace"),
-        text_size=gr.themes.sizes.text_lg,
-        radius_size=gr.themes.sizes.radius_sm,
-    ).set(
-        body_background_fill="#ffffff",
-        body_text_color="#22303c",
-        block_background_fill="#ffffff",
-        block_label_text_color="#22303c",
-        button_primary_background_fill="#1f6f8b",
-        button_primary_background_fill_hover="#1b6079",
-        button_primary_text_color="#ffffff",
-    )
-
-
-def style() -> str:
-    """Return the page's own CSS."""
-    return (_TEMPLATES / "app.css").read_text(encoding="utf-8")
-
-
-def render(answers: Sequence[Answer] = (), problem: str | None = None) -> str:
-    """Return the HTML of answers, or of why there are none, or of how to get one."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    page = environment.get_template("answer.html.jinja")
-    return page.render(answer=answers[0] if answers else None, others=answers[1:], problem=problem)
 
 
 def _outcome(ask: Callable[[], tuple[list[Answer], Image.Image]]) -> Outcome:

@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def main(
     seconds: float = 300.0,
     models: tuple[str, ...] = ("four",),
     runs: Path = RUNS,
-    port: int = 7990,
+    port: int = 0,
 ) -> None:
     """Ask, compare and print.
 
@@ -80,7 +80,7 @@ def main(
         seconds: For how long.
         models: Models to ask, as the app's list has them, such as "four" or "run: demo".
         runs: Folder of all runs.
-        port: Port for the app.
+        port: Port for the app; 0 for any that is free.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -174,8 +174,7 @@ def ask_all(
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        size = sum(path.stat().st_size for path in uploads.rglob("*") if path.is_file())
-        tally.samples.append((time.monotonic() - began, resident(process), size / 1e6))
+        tally.samples.append((time.monotonic() - began, resident(process), stored(uploads)))
         time.sleep(SAMPLE_SECONDS)
     return tally
 
@@ -204,6 +203,16 @@ def alike(one: Any, other: Any) -> bool:
     if isinstance(one, float) and isinstance(other, float):
         return abs(one - other) <= TOLERANCE
     return one == other
+
+
+def stored(folder: Path) -> float:
+    """Return the size of the files in a folder, MB, while others make and delete some."""
+    size = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += Path(parent, name).stat().st_size
+    return size / 1e6
 
 
 def resident(process: int) -> float:

@@ -35,7 +35,16 @@ LEVELS = [
     | {"crossval", "crossval_record"}
     | {"answer", "answer_figure", "doubts", "grad_cam", "recognizer"}
     | {"measure_pretrained", "measure_apex", "spot_apex"}
-    | {"live_frames", "realtime", "stream", "app", "app_answers", "app_example", "app_page"},
+    | {
+        "live_frames",
+        "realtime",
+        "stream",
+        "app",
+        "app_answers",
+        "app_example",
+        "app_look",
+        "app_page",
+    },
     {"__main__", "cli", "commands", "demo"},
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
