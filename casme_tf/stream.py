@@ -124,7 +124,7 @@ def stream(config: StreamConfig) -> StreamTimes:
     teller: _Teller = _Json() if config.json else _Lines()
     times = StreamTimes()
     with (
-        Recognizer(model, face_model=config.face_model) as recognizer,
+        Recognizer(model, face_model=config.face_model, often=True) as recognizer,
         FaceDetector(config.face_model) as detector,
     ):
         _warm_up(recognizer)

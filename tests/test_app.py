@@ -13,8 +13,9 @@ from test_recognizer import write_video
 from test_report_browser import CHROMIUM, FLAGS
 
 from casme_tf.app import serve_app
+from casme_tf.app_answers import ShortFrames
 from casme_tf.cli import main
-from casme_tf.clip_frames import FolderFrames
+from casme_tf.clip_frames import FolderFrames, MemoryFrames
 from casme_tf.config import AppConfig
 from casme_tf.errors import UserError
 from casme_tf.images import read_rgb
@@ -41,17 +42,23 @@ def note_host(event: str, arguments: tuple) -> None:
 @pytest.fixture(scope="module")
 def address(run) -> Iterator[str]:
     sys.addaudithook(note_host)  # stays, and costs next to nothing
-    config = AppConfig(runs=run.parent, port=0, max_megabytes=12, max_frames=30)
+    config = AppConfig(runs=run.parent, port=0, max_megabytes=12, max_frames=100)
     with serve_app(config) as found:
         yield found
     assert not Path(os.environ["GRADIO_TEMP_DIR"]).parent.exists()
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
+def browser(folder, tmp_path_factory) -> Iterator[object]:
+    """A browser whose camera films a clip, again and again."""
     sync_playwright = pytest.importorskip("playwright.sync_api").sync_playwright
+    filmed = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    quiet, *moving = [(folder / f"{name}.jpg").read_bytes() for name in names_of(folder)]
+    filmed.write_bytes(b"".join([*[quiet] * 20, *moving]))
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    camera += [f"--use-file-for-fake-video-capture={filmed}"]
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *camera])
         yield opened
         opened.close()
 
@@ -82,9 +89,13 @@ def frames(folder) -> list[np.ndarray]:
     return [frame.rgb for frame in FolderFrames(folder).between()]
 
 
+def is_upload(response) -> bool:
+    return urlsplit(response.url).path.endswith("/upload")
+
+
 def give(page, place: str, *files: Path) -> None:
     """Choose files for a field, and wait until they have been sent."""
-    with page.expect_response(lambda response: "/upload?" in response.url, timeout=WAIT):
+    with page.expect_response(is_upload, timeout=WAIT):
         page.locator(f"#{place} input[type=file]").set_input_files([str(file) for file in files])
 
 
@@ -163,6 +174,22 @@ def test_images_are_a_clip_too(page, run, folder):
     assert f"apex frame {last}, " in page.locator(".told").inner_text()
 
 
+def test_a_recording_of_the_camera_is_answered(page, run):
+    choose(page, f"run: {run.name}")
+    page.get_by_role("tab", name="Camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.get_by_role("button", name="start recording").click()
+    page.wait_for_timeout(1500)
+    with page.expect_response(is_upload, timeout=WAIT):
+        page.get_by_text("Stop", exact=True).click()
+    page.locator("#recording video[src]").first.wait_for(timeout=WAIT)
+    press(page, "Answer")
+    told(page)
+    doubts = page.locator(".doubts").inner_text()
+    assert "clip is slow" in doubts
+    assert "/" not in doubts.replace("1/25", "")  # where an upload is kept is nobody's business
+
+
 @pytest.mark.parametrize("tab", ["Two frames", "Clip"])
 def test_an_example_is_one_click_away(page, tab):
     page.get_by_role("tab", name=tab).click()
@@ -196,6 +223,14 @@ def test_what_is_too_large_is_told_while_it_is_sent(page, tmp_path):
         file.truncate(13 << 20)
     page.locator("#clip input[type=file]").set_input_files(str(large))
     page.get_by_text("maximum", exact=False).wait_for(timeout=WAIT)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_what_is_too_long_is_told(counted, frames):
+    long = MemoryFrames(frames[:1] * 12, 200)
+    long.count = 12 if counted else None
+    with pytest.raises(UserError, match="at most 10 frames here"):
+        list(ShortFrames(long, 10, "the clip").between())
 
 
 @pytest.mark.parametrize("place", ["http://192.0.2.1/face.jpg", "https://huggingface.co/a.jpg"])
