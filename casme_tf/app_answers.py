@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,18 +54,19 @@ class AppAnswers:
         self._most_frames = most_frames
         self._face_model = face_model
         self._loaded: OrderedDict[str, Recognizer] = OrderedDict()
-        # A model must not be freed, nor matplotlib's settings changed, while another answers.
-        self._one_at_a_time = threading.Lock()
+        # One thread, since models must not be freed nor matplotlib's settings be changed while
+        # another answers, and since each thread that TensorFlow has run in keeps memory of its own.
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="answers")
 
     def __enter__(self) -> AppAnswers:
         """Return it."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Free the models."""
-        with self._one_at_a_time:
-            while self._loaded:
-                self._loaded.popitem()[1].__exit__(None, None, None)
+        """Free the models, when what is being answered is answered."""
+        self._worker.shutdown()
+        while self._loaded:
+            self._loaded.popitem()[1].__exit__(None, None, None)
 
     def models(self) -> list[tuple[str, str]]:
         """Return what can be chosen, each as it is called and as it is passed on."""
@@ -86,8 +87,7 @@ class AppAnswers:
         Raises:
             UserError: If it cannot be loaded.
         """
-        with self._one_at_a_time:
-            self._recognizer(model)
+        self._worker.submit(self._recognizer, model).result()
 
     def pair(
         self, model: str, onset: Path | None, apex: Path | None, *, cropped: bool = False
@@ -162,10 +162,14 @@ class AppAnswers:
     def _ask(
         self, model: str, question: Callable[[Recognizer], list[Answer]]
     ) -> tuple[list[Answer], Image.Image]:
-        with self._one_at_a_time:
-            recognizer = self._recognizer(model)
-            found = question(recognizer)
-            return found, draw_image(answer_figure(found[0], recognizer.looked_at(found[0])))
+        return self._worker.submit(self._ask_here, model, question).result()
+
+    def _ask_here(
+        self, model: str, question: Callable[[Recognizer], list[Answer]]
+    ) -> tuple[list[Answer], Image.Image]:
+        recognizer = self._recognizer(model)
+        found = question(recognizer)
+        return found, draw_image(answer_figure(found[0], recognizer.looked_at(found[0])))
 
     def _recognizer(self, model: str) -> Recognizer:
         if model not in self._loaded:

@@ -1,5 +1,6 @@
 """The app in a real browser: questions asked, answers and messages shown, nothing loaded."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from test_recognizer import write_video
 from test_report_browser import CHROMIUM, FLAGS
 
 from casme_tf.app import serve_app
+from casme_tf.cli import main
 from casme_tf.clip_frames import FolderFrames
 from casme_tf.config import AppConfig
 from casme_tf.errors import UserError
@@ -41,6 +43,7 @@ def address(run) -> Iterator[str]:
     config = AppConfig(runs=run.parent, port=0, max_megabytes=12, max_frames=30)
     with serve_app(config) as found:
         yield found
+    assert not Path(os.environ["GRADIO_TEMP_DIR"]).parent.exists()
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +229,22 @@ def test_a_taken_port_is_told(address):
     taken = AppConfig(port=urlsplit(address).port)
     with pytest.raises(UserError, match="port must be free"), serve_app(taken):
         pass
+
+
+def test_without_gradio_it_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "casme_tf.app_page", raising=False)
+    monkeypatch.delitem(sys.modules, "casme_tf.app_look", raising=False)
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    assert main("app", []) == 1
+    assert capsys.readouterr().err.strip().endswith("pip install 'casme-tf[app]'")
+
+
+@pytest.mark.parametrize(
+    "flags", [["--port", "-1"], ["--max-frames", "1"], ["--keep-minutes", "0"], ["--queue", "0"]]
+)
+def test_options_out_of_range_are_told(flags, capsys):
+    assert main("app", flags) == 1
+    assert f"{flags[0]} must be" in capsys.readouterr().err
 
 
 def names_of(folder: Path) -> list[str]:

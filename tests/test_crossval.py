@@ -119,7 +119,8 @@ def test_the_same_call_again_keeps_what_is_there(done, settings, capsys):
         crossval(replace(settings, arch=("ststnet",), seed=99, baselines=False))
 
 
-@pytest.mark.parametrize("arch", [name for name in ALL if name != "majority"])
+# motion_net takes the inputs of ststnet, and has longer to learn.
+@pytest.mark.parametrize("arch", [name for name in ALL if name not in ("majority", "motion_net")])
 def test_labels_at_random_are_answered_by_chance_whatever_the_architecture(arch, settings):
     """The whole way from frames to answers: were a clip's class to leak, it would be answered."""
     pairs = load_pairs(settings.data_dir, 64)

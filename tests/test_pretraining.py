@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,7 @@ from casme_tf.drawn_card import render_drawn_card
 from casme_tf.errors import UserError
 from casme_tf.labels import FOUR, MEGC3
 from casme_tf.measure_pretrained import measure_pretrained
-from casme_tf.models.drawn_weights import read_weights
-from casme_tf.pretraining import pretrain
+from casme_tf.pretraining import pretrain, without
 from casme_tf.synthetic.fields import DRAWN_EMOTIONS, Ingredients, MotionFields, draw_fields
 
 
@@ -32,22 +31,16 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_a_seed_gives_the_same_bytes_and_another_seed_others(quick, tmp_path):
+def test_a_seed_gives_the_same_bytes(quick, tmp_path):
     first = pretrain(quick)
     again = pretrain(replace(quick, out=tmp_path / "again"))
     assert files_of(first) == files_of(again)
     assert set(files_of(first)) == {"weights.npz", "training.json", "model_card.md"}
-    other = pretrain(replace(quick, out=tmp_path / "other", seed=6, without=("farneback", "lids")))
-    arrays = [read_weights(folder / "weights.npz") for folder in (first, other)]
-    assert arrays[0].keys() == arrays[1].keys()
-    assert np.abs(arrays[0]["half/kernel"] - arrays[1]["half/kernel"]).max() > 0.01
-    record = json.loads((other / "training.json").read_text())
-    assert record["painted_pairs"] == 0
-    assert [name for name, kept in record["ingredients"].items() if not kept] == [
-        "lids",
-        "farneback",
-    ]
-    assert "lids, farneback" in (other / "model_card.md").read_text()
+    record = json.loads((first / "training.json").read_text())
+    assert record["painted_pairs"] == 16
+    assert all(record["ingredients"].values())
+    left_out = {**record, "ingredients": asdict(without(("farneback", "lids")))}
+    assert "lids, farneback" in render_drawn_card(left_out)
 
 
 @pytest.mark.parametrize(
