@@ -149,7 +149,8 @@ class AppAnswers:
         """
         _require_there(files)
         with _calling(_names(files)), _one_clip(files) as path:
-            frames = ShortFrames(open_frames(path, fps=fps), self._most_frames)
+            name = "the clip" if path.is_dir() else path.name
+            frames = ShortFrames(open_frames(path, fps=fps), self._most_frames, name)
             if onset is None and apex is None and not cropped and is_long(frames):
                 return self._ask(model, lambda ask: _search(ask, frames, method))
             return self._ask(
@@ -191,18 +192,20 @@ class ShortFrames:
     """A clip that refuses to be longer than allowed, whatever it says of its length.
 
     Args:
-        frames: The clip.
+        frames: The clip; it is given the name.
         most: Number of frames allowed.
+        name: What messages call it.
 
     Raises:
         UserError: If the clip says that it has more.
     """
 
-    def __init__(self, frames: Frames, most: int) -> None:
+    def __init__(self, frames: Frames, most: int, name: str) -> None:
         self._frames = frames
         self._most = most
-        self.name, self.fps = frames.name, frames.fps
-        self.count, self.notes = frames.count, frames.notes
+        frames.notes[:] = [note.replace(frames.name, name) for note in frames.notes]
+        self.name = frames.name = name
+        self.fps, self.count, self.notes = frames.fps, frames.count, frames.notes
         if self.count is not None and self.count > most:
             raise self._too_long(str(self.count))
 

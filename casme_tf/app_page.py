@@ -236,6 +236,7 @@ class _CameraForm:
         recording = _as_it_is(
             gr.Video(
                 label="Record a second or two, the face still at first",
+                elem_id="recording",
                 sources=["webcam"],
                 include_audio=False,
                 webcam_options=gr.WebcamOptions(mirror=False),

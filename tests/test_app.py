@@ -1,6 +1,7 @@
 """The app in a real browser: questions asked, answers and messages shown, nothing loaded."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -231,12 +232,17 @@ def test_a_taken_port_is_told(address):
         pass
 
 
-def test_without_gradio_it_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.delitem(sys.modules, "casme_tf.app_page", raising=False)
-    monkeypatch.delitem(sys.modules, "casme_tf.app_look", raising=False)
-    monkeypatch.setitem(sys.modules, "gradio", None)
-    assert main("app", []) == 1
-    assert capsys.readouterr().err.strip().endswith("pip install 'casme-tf[app]'")
+def test_without_gradio_it_says_what_to_install():
+    code = (
+        "import sys\n"
+        "sys.modules['gradio'] = None\n"
+        "from casme_tf.cli import main\n"
+        "sys.exit(main('app', []))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("pip install 'casme-tf[app]'")
 
 
 @pytest.mark.parametrize(
