@@ -13,6 +13,7 @@ from typing import Any
 
 from casme_tf.app_answers import AppAnswers
 from casme_tf.app_example import Examples
+from casme_tf.app_uploads import deleted_when_old
 from casme_tf.config import AppConfig
 from casme_tf.errors import UserError
 
@@ -59,13 +60,17 @@ def serve_app(config: AppConfig) -> Iterator[str]:
     """
     _check(config)
     with tempfile.TemporaryDirectory(prefix="casme_tf_app_", ignore_cleanup_errors=True) as folder:
-        _keep_to_ourselves(Path(folder))
+        uploads = Path(folder, "uploads")
+        _keep_to_ourselves(uploads)
         page, look = _page_modules()
         from starlette.middleware import Middleware  # comes with Gradio
 
-        with AppAnswers(
-            config.runs, most_frames=config.max_frames, face_model=config.face_model
-        ) as answers:
+        with (
+            deleted_when_old(uploads, 60 * config.keep_minutes),
+            AppAnswers(
+                config.runs, most_frames=config.max_frames, face_model=config.face_model
+            ) as answers,
+        ):
             answers.load(page.FIRST_MODEL)
             blocks = page.build_page(answers, Examples(Path(folder, "examples")), config)
             try:
@@ -128,9 +133,9 @@ class _NothingFromElsewhere:
         await self._app(scope, receive, send_with_policy)
 
 
-def _keep_to_ourselves(folder: Path) -> None:
+def _keep_to_ourselves(uploads: Path) -> None:
     """Keep uploads in one folder, and Gradio from asking other machines."""
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Gradio asks its own server whether it is there, which must not go through a proxy.

@@ -17,7 +17,6 @@ from casme_tf.app_look import HEADING, TITLE, render
 from casme_tf.config import AppConfig
 from casme_tf.errors import UserError
 
-_SWEEP_SECONDS = 20  # between two looks for uploads that are old
 FIRST_MODEL = next(iter(DRAWN))
 
 Outcome = tuple[str, Image.Image | None, dict[str, Any]]
@@ -32,10 +31,7 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
         examples: What is shown on request.
         config: Limits; see `AppConfig`.
     """
-    age = max(int(config.keep_minutes * 60), 1)
-    with gr.Blocks(
-        title=TITLE, analytics_enabled=False, delete_cache=(min(_SWEEP_SECONDS, age), age)
-    ) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(HEADING, elem_id="head")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=4, min_width=360, elem_id="ask"):

@@ -457,7 +457,7 @@ class AppConfig:
     max_frames: int = 1200
     """Frames of a clip at most."""
     keep_minutes: float = 10
-    """How long uploads and figures are kept at most; all of them go when the app ends."""
+    """How long uploads and figures are kept; when the app ends, all of them are deleted."""
     queue: int = 64
     """Questions that may wait; they are answered one after another."""
     face_model: Path | None = None

@@ -37,6 +37,7 @@ from casme_tf.synthetic import synthesize
 PEOPLE, CLIPS, FRAMES, SEED = 4, 12, 17, 41
 CLIP_EVERY = 4  # of so many questions one is a clip, which takes longer
 SAMPLE_SECONDS = 5
+KEEP_MINUTES = 2  # of uploads: longer than a question waits, short enough that many are deleted
 TOLERANCE = 1e-6  # of probabilities; the same code on the same processor gives the same numbers
 
 
@@ -126,7 +127,8 @@ def running_app(runs: Path, port: int, temporary: Path) -> Iterator[tuple[str, i
     """Start the app in a process of its own; yield its address and its id."""
     temporary.mkdir()
     script = Path(__file__).with_name("app.py")
-    options = ["--runs", str(runs), "--port", str(port), "--keep-minutes", "1"]
+    options = ["--runs", str(runs), "--port", str(port)]
+    options += ["--keep-minutes", str(KEEP_MINUTES)]
     process = subprocess.Popen(
         [sys.executable, str(script), *options],
         stdout=subprocess.PIPE,
@@ -158,10 +160,14 @@ def ask_all(
     began = time.monotonic()
 
     def client(number: int) -> None:
-        downloads = folder / f"client-{number}"
-        asker = Client(
-            address, verbose=False, analytics_enabled=False, download_files=str(downloads)
-        )
+        downloads = str(folder / f"client-{number}")
+        try:
+            asker = Client(
+                address, verbose=False, analytics_enabled=False, download_files=downloads
+            )
+        except Exception as error:  # a client that never gets to ask has lost its answers too
+            tally.add(lost(error), time.monotonic() - began)
+            return
         position = number
         while time.monotonic() - began < seconds:
             question = questions[position % len(questions)]
@@ -183,15 +189,22 @@ def compare(asker: Client, question: Question) -> str:
     """Ask, and say what became of it."""
     try:
         _, figure, told = asker.predict(*question.arguments, api_name=f"/{question.name}")
+        if "error" in told:
+            return f"lost: {told['error']}"[:200]
+        path = Path(figure["path"] if isinstance(figure, dict) else figure)
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        path.unlink()
     except Exception as error:  # whatever happens to a client is to be counted
-        return f"lost: {type(error).__name__}: {error}"[:200]
-    path = Path(figure["path"] if isinstance(figure, dict) else figure)
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"))
-    path.unlink()
+        return lost(error)
     if not alike(told, question.told):
         return "wrong answer"
     return "right" if np.array_equal(pixels, question.figure) else "wrong figure"
+
+
+def lost(error: Exception) -> str:
+    """Return the outcome of a question that an error came back for."""
+    return f"lost: {type(error).__name__}: {error}"[:200]
 
 
 def alike(one: Any, other: Any) -> bool:

@@ -44,6 +44,7 @@ LEVELS = [
         "app_example",
         "app_look",
         "app_page",
+        "app_uploads",
     },
     {"__main__", "cli", "commands", "demo"},
 ]
