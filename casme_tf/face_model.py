@@ -18,13 +18,12 @@ from casme_tf.errors import UserError
 from casme_tf.tflite_metadata import (
     METADATA,
     METADATA_IDENTIFIER,
-    MODEL_IDENTIFIER,
     attach_metadata,
     image_content,
     metadata_schema,
     normalization,
-    pack,
 )
+from casme_tf.tflite_pack import MODEL_IDENTIFIER, pack
 
 Range = Literal["short", "full"]
 

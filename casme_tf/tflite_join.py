@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from casme_tf.tflite_metadata import MODEL_IDENTIFIER, pack
+from casme_tf.tflite_pack import MODEL_IDENTIFIER, drop_empty, pack
 
 
 def join_tflite(first: bytes, second: bytes) -> bytes:
@@ -57,9 +58,9 @@ def join_tflite(first: bytes, second: bytes) -> bytes:
         head_graph.tensors.append(moved)
     for operator in tail_graph.operators:
         operator.opcodeIndex += code_offset
-        operator.inputs = [_moved(i, tensors) for i in operator.inputs]
-        operator.outputs = [_moved(i, tensors) for i in operator.outputs]
-        operator.intermediates = [_moved(i, tensors) for i in _list(operator.intermediates)]
+        for field in ("inputs", "outputs", "intermediates"):
+            moved_to = [_moved(i, tensors) for i in _list(getattr(operator, field))]
+            setattr(operator, field, np.array(moved_to, np.int32))
     head.buffers.extend(tail.buffers)
     head.operatorCodes.extend(tail.operatorCodes)
     head_graph.operators = [*head_graph.operators, *tail_graph.operators]
@@ -67,6 +68,7 @@ def join_tflite(first: bytes, second: bytes) -> bytes:
     for item in tail_signature.outputs:
         item.tensorIndex = _moved(item.tensorIndex, tensors)
     head_signature.outputs = tail_signature.outputs
+    drop_empty(head)
     return pack(head, MODEL_IDENTIFIER)
 
 

@@ -11,16 +11,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from casme_tf.errors import UserError
+from casme_tf.tflite_pack import MODEL_IDENTIFIER, pack
 
 LABELS = "labels.txt"
 METADATA = "TFLITE_METADATA"
 METADATA_IDENTIFIER = b"M001"
-MODEL_IDENTIFIER = b"TFL3"
 
 _OUTPUT = "probabilities"
 _FRAMES = {
@@ -29,7 +28,6 @@ _FRAMES = {
 }
 _SCHEMA_FILE = "tasks/metadata/metadata_schema_py_generated.py"
 _PARSER_VERSION = "1.0.0"  # of the metadata's schema; nothing newer is used
-_ALIGNMENT = 16  # of a buffer's data, force_align in schema.fbs
 
 
 def add_metadata(content: bytes, classes: Sequence[str], *, name: str, description: str) -> bytes:
@@ -145,20 +143,6 @@ def attach_metadata(model: Any, metadata: bytes) -> None:
     model.buffers[known.buffer].data = np.frombuffer(metadata, np.uint8)
 
 
-def pack(table: Any, identifier: bytes) -> bytes:
-    """Serialize a table of the object interface of flatbuffers.
-
-    Args:
-        table: Such as `ModelT` or `ModelMetadataT`.
-        identifier: The four bytes that tell the format.
-    """
-    if identifier == MODEL_IDENTIFIER:
-        table.buffers = [_AlignedBuffer(x.data, x.offset, x.size) for x in table.buffers]
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(table.Pack(builder), file_identifier=identifier)
-    return bytes(builder.Output())
-
-
 def image_content(width: int | None = None, height: int | None = None) -> Any:
     """Return the content of a tensor that holds an RGB image, of that size if it is given."""
     fields = metadata_schema()
@@ -177,15 +161,6 @@ def normalization(mean: float, deviation: float) -> Any:
         optionsType=fields.ProcessUnitOptions.NormalizationOptions,
         options=fields.NormalizationOptionsT(mean=[mean], std=[deviation]),
     )
-
-
-class _AlignedBuffer(schema.BufferT):
-    """A buffer whose data begin where the schema wants them, which flatbuffers' Python forgets."""
-
-    def Pack(self, builder: flatbuffers.Builder) -> int:
-        if self.data is not None:
-            builder.Prep(_ALIGNMENT, len(self.data))
-        return super().Pack(builder)
 
 
 def _named_tensors(model: Any) -> tuple[list[tuple[str, Any]], Any]:

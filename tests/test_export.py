@@ -20,7 +20,8 @@ from casme_tf.labels import CLASSES
 from casme_tf.parity import EIGHT_BITS, EXACT, Parity
 from casme_tf.run import ARTIFACTS, NUMBER_FORMATS, read_split
 from casme_tf.tflite_inspect import inspect_tflite
-from casme_tf.tflite_metadata import MODEL_IDENTIFIER, add_metadata, pack, read_labels
+from casme_tf.tflite_metadata import add_metadata, read_labels
+from casme_tf.tflite_pack import MODEL_IDENTIFIER, pack
 
 TFLITE = [f"model_{form}.tflite" for form in NUMBER_FORMATS]
 

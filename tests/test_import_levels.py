@@ -19,7 +19,7 @@ LEVELS = [
     | {"fold_files", "motion_svm"},
     {"images", "jpeg", "jpeg_fidelity", "face_model", "face_crop", "raw_frames", "manifest"}
     | {"crop_clip", "prepare", "synthetic", "corpus_check", "datasets", "layers", "augmentation"}
-    | {"tflite_join", "tflite_metadata", "tflite_inspect", "run", "precision"}
+    | {"tflite_join", "tflite_metadata", "tflite_pack", "tflite_inspect", "run", "precision"}
     | {"run_results", "report_figures", "weights_origin"}
     | {"clip_frames", "video_frames", "similarity", "face_layout", "face_align", "face_track"}
     | {"apex", "apex_location", "missing_apex", "spot_intervals", "spotting_figure"}
