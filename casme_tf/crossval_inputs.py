@@ -15,6 +15,7 @@ from casme_tf.augmentation import mirror
 from casme_tf.layers import FarnebackFlow, FlowToColor, RGBToGray, UVStrain
 from casme_tf.learners import Inputs
 from casme_tf.models.backbone import resnet50_backbone
+from casme_tf.models.fold_batch_norm import fold_batch_norm
 
 _FLOWS, _IMAGES = 8, 16  # a batch
 
@@ -122,7 +123,7 @@ class CrossvalInputs:
 
     @cached_property
     def _traced_backbone(self) -> Callable[[tf.Tensor], tf.Tensor]:
-        backbone = self.backbone
+        backbone = fold_batch_norm(self.backbone)
         images = tf.TensorSpec((None, self.network_size, self.network_size, 3), tf.float32)
         return tf.function(lambda x: backbone(x, training=False), input_signature=[images])
 

@@ -15,6 +15,7 @@ from casme_tf.datasets.casme2 import frame_decoders
 from casme_tf.errors import UserError
 from casme_tf.input_pipeline import resize_frame
 from casme_tf.jpeg import encode_jpeg
+from casme_tf.models.fold_batch_norm import fold_batch_norm
 
 SERVE = "serving_default"
 SERVE_JPEG = "serve_jpeg"
@@ -33,7 +34,8 @@ _PNG_DEPTH_AT = 24  # after the signature: length and name of the header chunk, 
 def export_saved_model(model: keras.Model, folder: Path, classes: Sequence[str]) -> None:
     """Write a SavedModel that answers without this package.
 
-    It has three signatures, with N pairs, at least one, and C classes:
+    Batch normalisation is folded into the convolutions before it. The model has three signatures,
+    with N pairs, at least one, and C classes:
 
     - `serving_default`: `onset`, `apex` `(N, S, S, 3)` uint8 RGB → `probabilities` `(N, C)`
       float32.
@@ -96,9 +98,11 @@ def _pair_specs(shape: tuple[int | None, ...], dtype: tf.DType) -> list[tf.Tenso
 
 
 def _answer_frames(model: keras.Model, size: int) -> Endpoint:
+    answering = fold_batch_norm(model)
+
     def answer(onset: tf.Tensor, apex: tf.Tensor) -> Tensors:
         onset, apex = _checked_pair(onset, apex, (None, size, size, 3))
-        return {"probabilities": model({"onset": onset, "apex": apex}, training=False)}
+        return {"probabilities": answering({"onset": onset, "apex": apex}, training=False)}
 
     return answer
 
