@@ -16,6 +16,8 @@ _LABELS = {
     "ten-cell": "change since the onset\nover change between frames",
 }
 
+_LABEL_WIDTH = 0.15  # of a label, as a share of the curve's
+
 
 @matplotlib.rc_context(STYLE)
 def spotting_figure(spotting: Spotting, title: str) -> Figure:
@@ -50,13 +52,19 @@ def draw_spotting(axes: Axes, spotting: Spotting) -> None:
         axes.axvspan(x[near[0]], x[near[-1]], color=ACCENT[1], alpha=0.12, linewidth=0)
     axes.plot(x, spotting.curve, color=PALE, linewidth=1)
     axes.plot(x, spotting.smooth, color=ACCENT[0], linewidth=1.6)
-    for name, place, colour in (("onset", onset, INK), ("apex", apex, ACCENT[1])):
+    # Left of its line where there is room, so that a near apex does not write over it.
+    before = "right" if x[onset] - x[0] > _LABEL_WIDTH * (x[-1] - x[0]) else "left"
+    for name, place, colour, side in (
+        ("onset", onset, INK, before),
+        ("apex", apex, ACCENT[1], "left"),
+    ):
         axes.axvline(x[place], color=colour, linewidth=0.8, linestyle=(0, (3, 2)))
         axes.plot(x[place], spotting.smooth[place], "o", color=colour, markersize=5)
         axes.annotate(
-            f" {name} {spotting.numbers[place]}",
+            f" {name} {spotting.numbers[place]} ",
             (x[place], 1),
             xycoords=("data", "axes fraction"),
+            ha=side,
             va="top",
             fontsize=7.5,
             color=colour,

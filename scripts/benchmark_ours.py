@@ -156,11 +156,12 @@ class Side:
         return corpus / "CASME2-RAW", corpus / "CASME2-coding-stand-in.xlsx"
 
     def prepare(self) -> Answer:
-        """Detect, crop and write all clips."""
+        """Detect, crop and write all clips that have an apex in the sheet."""
         out = self._folder / "prepared-again"
         shutil.rmtree(out, ignore_errors=True)
         start = time.perf_counter()
-        done = prepare_dataset(*self._corpus(), out)
+        # The other side cannot say where the apex is that the sheet leaves out.
+        done = prepare_dataset(*self._corpus(), out, spot=None)
         seconds = time.perf_counter() - start
         shutil.rmtree(out)
         return Answer(seconds, value=float(done.prepared))

@@ -31,7 +31,8 @@ def describe(rows: Mapping[str, Mapping], starts: Mapping[str, Mapping]) -> str:
         if row["agreement"]:
             lines.append(f"    {row['agreement']}")
         if not reached:
-            short.append(f"{row['work']}: {row['ratio']:.2f} of {row['aim']}")
+            why = f" ({row['reason']})" if row["reason"] else ""
+            short.append(f"{row['work']}: {row['ratio']:.2f} of {row['aim']}{why}")
     for start in starts.values():
         seconds = float(np.median(start["seconds"]))
         reached = seconds <= start["aim_seconds"]
@@ -41,7 +42,7 @@ def describe(rows: Mapping[str, Mapping], starts: Mapping[str, Mapping]) -> str:
         )
         if not reached:
             short.append(f"{start['work']}: {seconds:.2f} s of {start['aim_seconds']} s")
-    lines += ["", "short of the aim: " + ("; ".join(short) if short else "nothing")]
+    lines += ["", *(f"short of the aim: {each}" for each in short or ["nothing"])]
     return "\n".join(lines)
 
 

@@ -14,6 +14,12 @@ import pytest
 from filelock import FileLock
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules that need the trained run first: one worker makes it, none waits for it."""
+    modules = {item.module for item in items if "run" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: getattr(item, "module", None) not in modules)
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
     """Return a function that makes a named folder once, whichever worker comes first."""
