@@ -71,6 +71,5 @@ def draw_spotting(axes: Axes, spotting: Spotting) -> None:
         )
     kind = "flow" if spotting.method == "given" else spotting.method
     axes.set(xlabel="frame" if spotting.seconds is None else "s", ylabel=_LABELS[kind])
-    if spotting.seconds is None:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=spotting.seconds is None))
     axes.set_ylim(top=axes.get_ylim()[1] * 1.12)
