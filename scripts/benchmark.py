@@ -152,7 +152,7 @@ def all_rows() -> list[Row]:
     for arch in PAIR:
         work = f"64 pairs at once, {NAMES[arch]}, SavedModel"
         tasks = f"batch {arch}", f"batch {arch}"
-        named = f"batch_{arch}", work, EAGER, 2
+        named = f"batch_{arch}", work, EAGER, 2.0
         why = IN_PASSES if arch == "flow" else "what is left is the float32 convolutions themselves"
         rows.append(Row(*named, *tasks, share=0.6, alike=same_answers, reason=why))
     for arch, batch in (("flow", "10"), ("siamese", "6")):
