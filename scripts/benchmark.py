@@ -126,7 +126,10 @@ def same_brightness(ours: Answer, theirs: Answer) -> tuple[str, bool]:
 
 EAGER = "PyTorch eager"
 NAMES = {"flow": "flow", "siamese": "Siamese"}
-PAIR = {"flow": (f"OpenCV + ResNet50, {EAGER}", 3), "siamese": (f"ResNet50 twice, {EAGER}", 6)}
+PAIR = {
+    "flow": (f"OpenCV + ResNet50, {EAGER}", 3.0),
+    "siamese": (f"ResNet50 twice, {EAGER}", 6.0),
+}
 WIDE = "the aim is for eight bits; both sides' convolutions are float32 here"
 SMALL = "what is left is the int8 convolutions themselves"
 IN_PASSES = "each operator of the flow is a pass over memory; OpenCV does a level in one"
