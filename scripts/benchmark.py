@@ -7,7 +7,7 @@ environment of its own that this script makes; nothing of it is needed by users 
 the same inputs, weights and threads; of each row both sides are run once unmeasured, then in turns,
 and the ratio is taken round by round. Prints the table, and writes benchmarks.json and
 benchmarks.png. Drawn data throughout. Other work on the machine makes ratios unreliable. It takes
-three quarters of an hour; interrupted, it goes on from the last whole row when run again.
+half an hour on two idle cores; interrupted, it goes on from the last whole row when run again.
 """
 
 from __future__ import annotations
@@ -132,10 +132,10 @@ PAIR = {
 }
 WIDE = "the aim is for eight bits; both sides' convolutions are float32 here"
 SMALL = "what is left is the int8 convolutions themselves"
-IN_PASSES = "each operator of the flow is a pass over memory; OpenCV does a level in one"
-HALF = "bfloat16 without matrix units (AMX) is hardly faster than float32"
+IN_PASSES = "each operator of the flow is a pass over memory; OpenCV joins many of them in one loop"
+HALF = "ours is bfloat16 where that is faster, and without matrix units (AMX) it is by little"
 FOLDS = "what is left both sides do: the network's arithmetic, pooling's gradient most of all"
-READING = "resizing with antialiasing costs as much as decoding; OpenCV's, without, a tenth of that"
+READING = "frames are resized with antialiasing, which OpenCV's resizing, far cheaper, leaves out"
 
 
 def all_rows() -> list[Row]:
