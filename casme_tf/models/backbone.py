@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from casme_tf.errors import UserError
+from casme_tf.models.fused_batch_norm import fuse_batch_norm
 
 IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _IMAGENET_MEAN_RGB = (123.68, 116.779, 103.939)
@@ -48,13 +49,11 @@ def resnet50_backbone(size: int, weights: str = "none", *, name: str = "backbone
     resnet = keras.applications.ResNet50(
         include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg", name="resnet50"
     )
-    for layer in resnet.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = _BATCH_NORM_MOMENTUM
     if weights == "imagenet":
         _load_file(resnet, _imagenet_weights())
     elif weights != "none":
         _load_file(resnet, Path(weights))
+    resnet = fuse_batch_norm(resnet, momentum=_BATCH_NORM_MOMENTUM)
     return keras.Model(image, resnet(x), name=name)
 
 

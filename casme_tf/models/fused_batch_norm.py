@@ -1,0 +1,90 @@
+"""Batch normalisation by TensorFlow's fused operator, which Keras leaves unused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="casme_tf")
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Normalises images in training as `BatchNormalization` does, in two passes over memory.
+
+    Keras composes the layer of some ten operators, and casts bfloat16 to float32 and back for them.
+    The fused operator takes bfloat16 and computes in float32 within. Gradients, running statistics
+    and the answers at inference are Keras's, up to rounding. Whatever the operator cannot do (masks,
+    other axes than the last, `renorm`, `synchronized`, inputs that are no images) is left to Keras.
+
+    Args:
+        **kwargs: Those of `keras.layers.BatchNormalization`.
+
+    Input shape:
+        `(B, H, W, C)`, or any that Keras's layer takes.
+
+    Output shape:
+        As the input.
+
+    Example:
+        >>> x = np.array([1, 3], "float32").reshape(1, 1, 2, 1)
+        >>> FusedBatchNormalization(epsilon=0)(x, training=True).numpy().ravel()
+        array([-1.,  1.], dtype=float32)
+
+    Source: Ioffe and Szegedy, Batch Normalization, 2015 (https://arxiv.org/abs/1502.03167).
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise by the batch's own statistics in training, else by the running ones."""
+        images = len(inputs.shape) == 4 and self.axis in (-1, 3)
+        fused = images and mask is None and not self.renorm and not self.synchronized
+        if not (fused and training and self.trainable):
+            return super().call(inputs, training=training, mask=mask)
+        channels = inputs.shape[-1]
+        nothing = tf.zeros((0,))  # no running statistics are blended in by the operator
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.convert_to_tensor(self.gamma) if self.scale else tf.ones((channels,)),
+            offset=tf.convert_to_tensor(self.beta) if self.center else tf.zeros((channels,)),
+            mean=nothing,
+            variance=nothing,
+            epsilon=self.epsilon,
+            exponential_avg_factor=1.0,
+            is_training=True,
+        )
+        # The operator's variance is divided by n − 1, Keras's by n.
+        count = tf.cast(tf.size(inputs) // channels, tf.float32)
+        self._blend(self.moving_mean, mean)
+        self._blend(self.moving_variance, variance * (count - 1) / count)
+        return outputs
+
+    def _blend(self, running: Any, batch: tf.Tensor) -> None:
+        running.assign(running * self.momentum + batch * (1.0 - self.momentum))
+
+
+def fuse_batch_norm(model: keras.Model, *, momentum: float) -> keras.Model:
+    """Copy a functional model, with weights, its batch normalisations fused.
+
+    Args:
+        model: A functional model; it stays as it is.
+        momentum: Of the running statistics of its batch normalisations, 0…1.
+
+    Returns:
+        The copy. Layers with weights keep their names.
+
+    Example:
+        >>> image = keras.Input((8, 8, 3))
+        >>> model = keras.Model(image, keras.layers.BatchNormalization()(image))
+        >>> type(fuse_batch_norm(model, momentum=0.9).layers[1]).__name__
+        'FusedBatchNormalization'
+    """
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        if type(layer) is keras.layers.BatchNormalization:
+            return FusedBatchNormalization.from_config(config | {"momentum": momentum})
+        return type(layer).from_config(config)
+
+    copied = keras.models.clone_model(model, clone_function=copy)
+    copied.set_weights(model.get_weights())
+    return copied
