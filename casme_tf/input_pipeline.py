@@ -177,7 +177,7 @@ def training_batches(
         return x, tf.gather(targets, indices)
 
     dataset = tf.data.Dataset.range(first_epoch, epochs).flat_map(order)
-    return dataset.map(gather, tf.data.AUTOTUNE, deterministic=True).prefetch(2)
+    return _untuned(dataset.map(gather, tf.data.AUTOTUNE, deterministic=True).prefetch(2))
 
 
 def evaluation_batches(
@@ -201,4 +201,13 @@ def evaluation_batches(
     dataset = tf.data.Dataset.from_tensor_slices((motion, labels)).batch(batch_size)
     if encoding is not None:
         dataset = dataset.map(lambda x, y: (encoding(x), y))
-    return dataset.cache().prefetch(1)
+    return _untuned(dataset.cache().prefetch(1))
+
+
+def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Switch TensorFlow's search for the best number of threads off."""
+    # Keras's `fit` does not return before that search wakes up next, which after a minute of
+    # training it does once a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

@@ -5,7 +5,8 @@
 The other side is PyTorch 2 on the processor (eager, float32), with OpenCV beside it, in an
 environment of its own that this script makes; nothing of it is needed by users or tests. Both get
 the same inputs, weights and threads; of each row both sides are run once unmeasured, then in turns,
-and the ratio is taken round by round. Prints the table, and writes benchmarks.json and
+and the ratio is taken round by round. Of a row that falls short the parts are timed too. Prints the
+table, and writes benchmarks.json and
 benchmarks.png. Drawn data throughout. Other work on the machine makes ratios unreliable. It takes
 half an hour on two idle cores; interrupted, it goes on from the last whole row when run again.
 """
@@ -69,7 +70,9 @@ class Row:
         unit: Unit of the figure.
         alike: Says how far both sides' answers agree, and whether that is far enough; None if there
             is nothing to compare.
-        reason: Why it falls short where it did when it was profiled.
+        parts: Tasks of ours and of theirs that time its parts, asked for if it falls short; "" for
+            none.
+        reason: What the parts say.
     """
 
     key: str
@@ -83,6 +86,7 @@ class Row:
     share: float = 1.0
     unit: str = "ms"
     alike: Callable[[Answer, Answer], tuple[str, bool]] | None = None
+    parts: tuple[str, str] = ("", "")
     reason: str = ""
 
 
@@ -130,12 +134,12 @@ PAIR = {
     "flow": (f"OpenCV + ResNet50, {EAGER}", 3.0),
     "siamese": (f"ResNet50 twice, {EAGER}", 6.0),
 }
-WIDE = "the aim is for eight bits; both sides' convolutions are float32 here"
-SMALL = "what is left is the int8 convolutions themselves"
-IN_PASSES = "each operator of the flow is a pass over memory; OpenCV joins many of them in one loop"
-HALF = "ours is bfloat16 where that is faster, and without matrix units (AMX) it is by little"
-FOLDS = "what is left both sides do: the network's arithmetic, pooling's gradient most of all"
-READING = "frames are resized with antialiasing, which OpenCV's resizing, far cheaper, leaves out"
+WIDE = "convolutions are float32 on both sides; the aim takes eight bits"
+SMALL = "eight bits make the network only this much faster"
+PASSES = "each operator of the flow is a pass over memory; OpenCV joins many of them in one loop"
+STEP = "convolutions and their gradients are most of a step"
+FOLDS = "both sides run the same operators; the aim is below what these take"
+READING = "frames are resized with antialiasing, which theirs leaves out, and decoding is slower"
 
 
 def all_rows() -> list[Row]:
@@ -146,8 +150,9 @@ def all_rows() -> list[Row]:
             work = f"answer for a pair, {NAMES[arch]}, {form} file"
             tasks = f"pair {arch} {form}", f"pair {arch}"
             why = WIDE if form in ("float32", "float16") else SMALL
+            parts = f"pair_parts {arch}", f"pair_parts {arch}"
             named = f"pair_{arch}_{form}", work, alternative, aim
-            rows.append(Row(*named, *tasks, alike=same_answers, reason=why))
+            rows.append(Row(*named, *tasks, alike=same_answers, parts=parts, reason=why))
     for arch in PAIR:
         work = f"size of the int8 file, {NAMES[arch]}"
         tasks = f"size {arch} int8", f"size {arch}"
@@ -156,19 +161,22 @@ def all_rows() -> list[Row]:
         work = f"64 pairs at once, {NAMES[arch]}, SavedModel"
         tasks = f"batch {arch}", f"batch {arch}"
         named = f"batch_{arch}", work, EAGER, 2.0
-        why = IN_PASSES if arch == "flow" else "what is left is the float32 convolutions themselves"
-        rows.append(Row(*named, *tasks, share=0.6, alike=same_answers, reason=why))
+        why = PASSES if arch == "flow" else "convolutions are float32 on both sides"
+        parts = f"batch_parts {arch}", f"batch_parts {arch}"
+        rows.append(Row(*named, *tasks, share=0.6, alike=same_answers, parts=parts, reason=why))
     for arch, batch in (("flow", "10"), ("siamese", "6")):
         work = f"training step at 224, {NAMES[arch]}, {batch} clips"
         task = f"train {arch} {batch}"
         named = f"train_{arch}", work, f"{EAGER}, Adam", 1.4
-        rows.append(Row(*named, task, task, share=0.6, reason=HALF))
+        parts = f"train_parts {arch} {batch}", f"train_parts {arch} {batch}"
+        rows.append(Row(*named, task, task, share=0.6, parts=parts, reason=STEP))
     return [
         *rows,
         Row(
             *("flow", "flow alone, LiteRT, two threads", "OpenCV", 1, "flow", "flow"),
             alike=same_flow,
-            reason=IN_PASSES,
+            parts=("flow_parts", "flow_parts"),
+            reason=PASSES,
         ),
         Row(
             *("loso", "LOSO, 26 folds, STSTNet", "PyTorch, fold after fold", 2, "loso", "loso"),
@@ -185,6 +193,7 @@ def all_rows() -> list[Row]:
             share=0.4,
             unit="s",
             alike=same_accuracy,
+            parts=("loso_parts", "loso_fresh_parts"),
             reason=FOLDS,
         ),
         Row(
@@ -199,6 +208,7 @@ def all_rows() -> list[Row]:
             *("read", "read the built data set at 224", "JPEGs by OpenCV in a DataLoader"),
             *(1.5, "read", "read"),
             alike=same_brightness,
+            parts=("read_parts", "read_parts"),
             reason=READING,
         ),
     ]
@@ -248,6 +258,7 @@ def measure(row: Row, workers: Mapping[str, Worker], rounds: int) -> dict[str, o
         ]
     own, other = zip(*figures, strict=True)
     ratios = [b / a for a, b in figures]
+    ratio = float(np.median(ratios))
     return {
         "work": row.work,
         "alternative": row.alternative,
@@ -256,10 +267,30 @@ def measure(row: Row, workers: Mapping[str, Worker], rounds: int) -> dict[str, o
         "ours": own,
         "theirs": other,
         "ratios": ratios,
-        "ratio": float(np.median(ratios)),
+        "ratio": ratio,
         "agreement": agreement,
         "alike": alike,
         "reason": row.reason,
+        "parts": {} if ratio >= row.aim else measure_parts(row, workers, rounds),
+    }
+
+
+def measure_parts(
+    row: Row, workers: Mapping[str, Worker], rounds: int
+) -> dict[str, dict[str, float]]:
+    """Time the parts of a row in turns; return the median seconds of each, by side and name."""
+    sides = {"ours": (workers[row.own], row.parts[0]), "theirs": (workers[row.side], row.parts[1])}
+    asked = {side: (worker, task) for side, (worker, task) in sides.items() if task}
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in asked}
+    for number in range(max(3, round(rounds * row.share)) + 1):
+        for side, (worker, task) in asked.items():
+            parts = worker(task).parts
+            assert parts is not None
+            if number:  # the first is not counted
+                found[side].append(parts)
+    return {
+        side: {name: float(np.median([parts[name] for parts in each])) for name in each[0]}
+        for side, each in found.items()
     }
 
 
@@ -323,7 +354,7 @@ def main(arguments: Arguments) -> None:
     make_data(folder)
     chosen = [row for row in all_rows() if not arguments.rows or row.key in arguments.rows]
     os.environ.pop("TF_NUM_INTRAOP_THREADS", None)
-    ours = Path(sys.executable), SCRIPTS / "benchmark_ours.py", folder
+    ours = Path(sys.executable), SCRIPTS / "benchmark_ours_parts.py", folder
     workers = {
         "pytorch": Worker(python, SCRIPTS / "benchmark_pytorch.py", folder),
         "ours": Worker(*ours),

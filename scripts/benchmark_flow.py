@@ -36,9 +36,8 @@ class Arguments:
     """Pairs a batch for TensorFlow; LiteRT and OpenCV take one pair at a time."""
 
 
-def converted_flow(size: int) -> bytes:
+def converted_flow(size: int, layer: FarnebackFlow) -> bytes:
     """Convert the flow layer for one pair to TensorFlow Lite."""
-    layer = FarnebackFlow()
     frame = tf.TensorSpec((1, size, size, 1), tf.float32)
     function = tf.function(lambda onset, apex: layer({"onset": onset, "apex": apex}))
     concrete = function.get_concrete_function(onset=frame, apex=frame)
@@ -81,7 +80,7 @@ def main(arguments: Arguments) -> None:
         "onset": onset.astype(np.float32)[None, ..., None],
         "apex": apex.astype(np.float32)[None, ..., None],
     }
-    model = converted_flow(size)
+    model = converted_flow(size, FarnebackFlow())
     layer = tf.function(FarnebackFlow())
     batch = {name: np.repeat(frame, arguments.batch, axis=0) for name, frame in frames.items()}
     reference = "OpenCV"

@@ -31,8 +31,7 @@ def describe(rows: Mapping[str, Mapping], starts: Mapping[str, Mapping]) -> str:
         if row["agreement"]:
             lines.append(f"    {row['agreement']}")
         if not reached:
-            why = f" ({row['reason']})" if row["reason"] else ""
-            short.append(f"{row['work']}: {row['ratio']:.2f} of {row['aim']}{why}")
+            short.append(f"{row['work']}: {row['ratio']:.2f} of {row['aim']}{_explain(row)}")
     for start in starts.values():
         seconds = float(np.median(start["seconds"]))
         reached = seconds <= start["aim_seconds"]
@@ -44,6 +43,19 @@ def describe(rows: Mapping[str, Mapping], starts: Mapping[str, Mapping]) -> str:
             short.append(f"{start['work']}: {seconds:.2f} s of {start['aim_seconds']} s")
     lines += ["", *(f"short of the aim: {each}" for each in short or ["nothing"])]
     return "\n".join(lines)
+
+
+def _explain(row: Mapping) -> str:
+    """Say why a row falls short, with what its parts take."""
+    told = f"; {row['reason']}" if row["reason"] else ""
+    for side, parts in row["parts"].items():
+        each = (f"{name} {_milliseconds(seconds)}" for name, seconds in parts.items())
+        told += f"\n    {side}, ms: {', '.join(each)}"
+    return told
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g}" if seconds < 1 else f"{seconds * 1e3:.0f}"
 
 
 def describe_growth(costs: list[Cost]) -> str:

@@ -27,11 +27,13 @@ class Answer:
         seconds: Time that it took, a unit of its work.
         value: A figure: a size, an accuracy, a mean.
         answer: What was computed, to be compared with the other side's.
+        parts: Seconds of its parts by name, where the task is to time them.
     """
 
     seconds: float
     value: float | None = None
     answer: np.ndarray | None = None
+    parts: dict[str, float] | None = None
 
 
 def serve(make_side: Callable[[Path], Any]) -> None:
@@ -49,7 +51,7 @@ def serve(make_side: Callable[[Path], Any]) -> None:
         done = getattr(side, task)(*arguments)
         if done.answer is not None:
             np.save(file, done.answer)
-        told = {"seconds": done.seconds, "value": done.value}
+        told = {"seconds": done.seconds, "value": done.value, "parts": done.parts}
         told["answer"] = None if done.answer is None else str(file)
         print(json.dumps(told), file=channel)
     file.unlink(missing_ok=True)
@@ -92,7 +94,7 @@ class Worker:
             raise SystemExit(f"{self._name} ended in {task}; the end of {self._log}:\n{tail}")
         told = json.loads(line)
         answer = None if told["answer"] is None else np.load(told["answer"])
-        return Answer(told["seconds"], told["value"], answer)
+        return Answer(told["seconds"], told["value"], answer, told["parts"])
 
     def close(self) -> None:
         """End the process."""
