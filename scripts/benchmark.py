@@ -138,7 +138,7 @@ WIDE = "convolutions are float32 on both sides; the aim takes eight bits"
 SMALL = "eight bits make the network only this much faster"
 PASSES = "each operator of the flow is a pass over memory; OpenCV joins many of them in one loop"
 STEP = "convolutions and their gradients are most of a step"
-FOLDS = "both sides run the same operators; the aim is below what these take"
+FOLDS = "operators, which both sides run, are most of what is left"
 READING = "frames are resized with antialiasing, which theirs leaves out, and decoding is slower"
 
 

@@ -68,7 +68,7 @@ class SideInParts(Side):
         return _parts({"each of 5 refinements": step, "all else": one - step})
 
     def loso_parts(self) -> Answer:
-        """Operators of a step of one fold, one traced step for all epochs."""
+        """A step of one fold, traced once for all epochs, and its operators."""
         clips = self._clips()
         split = PROTOCOLS["loso"](clips.subjects, clips.labels, seed=0, validation=False)[0]
         straight = {"motion": clips.motion[split.train]}
@@ -83,7 +83,7 @@ class SideInParts(Side):
         return self._fold_parts(fit, len(labels))
 
     def loso_fresh_parts(self) -> Answer:
-        """Operators of a step of one fold of a fresh Keras model."""
+        """A step of one fold of a fresh Keras model, building included, and its operators."""
         clips = self._clips()
         split = PROTOCOLS["loso"](clips.subjects, clips.labels, seed=0, validation=False)[0]
         return self._fold_parts(lambda: fit_one(clips, split, FIT_EPOCHS), 2 * len(split.train))
@@ -93,8 +93,7 @@ class SideInParts(Side):
         kinds = {name: parts for name, parts in KINDS.items() if name != "batch normalisation"}
         found = _profile(fit, kinds, steps)
         assert found.parts is not None
-        outside = _time(fit) / steps - sum(found.parts.values())
-        return _parts(found.parts | {"outside operators": outside})
+        return _parts({"a step": _time(fit) / steps} | found.parts)
 
     def read_parts(self) -> Answer:
         """Decoding and resizing of a frame, on one thread."""

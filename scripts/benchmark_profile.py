@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace
 
 OTHER = "other operators"
-_NOT_OPERATORS = ("ExecutorState", "KernelAndDeviceFunc", "Eager")
+_NOT_OPERATORS = "EagerLocalExecute"
 
 
 def time_operators(run: Callable[[], object], kinds: Mapping[str, tuple[str, ...]]) -> Counter[str]:
@@ -34,7 +34,7 @@ def time_operators(run: Callable[[], object], kinds: Mapping[str, tuple[str, ...
     for plane in space.planes:
         for event in (event for line in plane.lines for event in line.events):
             name = plane.event_metadata[event.metadata_id].name  # path:type
-            if ":" not in name or name.startswith(_NOT_OPERATORS):
+            if ":" not in name or "::" in name or name.startswith(_NOT_OPERATORS):
                 continue
             fitting = (k for k, parts in kinds.items() if any(part in name for part in parts))
             seconds[next(fitting, OTHER)] += event.duration_ps / 1e12

@@ -14,8 +14,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     Keras composes the layer of some ten operators, and casts bfloat16 to float32 and back for them.
     The fused operator takes bfloat16 and computes in float32 within. Gradients, running statistics
-    and the answers at inference are Keras's, up to rounding. Whatever the operator cannot do (masks,
-    other axes than the last, `renorm`, `synchronized`, inputs that are no images) is left to Keras.
+    and the answers at inference are Keras's, up to rounding. Whatever the operator cannot do is
+    left to Keras: masks, other axes than the last, `renorm`, `synchronized`, inputs that are no
+    images.
 
     Args:
         **kwargs: Those of `keras.layers.BatchNormalization`.
