@@ -20,6 +20,7 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 from casme_tf.errors import UserError
 from casme_tf.input_pipeline import load_pairs, resize_frame
 from casme_tf.models.architecture import pair_inputs
+from casme_tf.models.fused_batch_norm import FusedBatchNormalization
 from casme_tf.saved_model import export_saved_model
 
 SIZE = 24
@@ -194,6 +195,28 @@ def test_every_weight_is_written_once(exported):
     shapes = stored.get_variable_to_shape_map()
     shapes.pop("_CHECKPOINTABLE_OBJECT_GRAPH")
     assert sorted(map(tuple, shapes.values())) == weights
+
+
+def test_batch_normalisation_is_in_the_convolution_before_it(tmp_path):
+    inputs = pair_inputs(16)
+    x = keras.layers.Conv2D(3, 5, name="convolution")(
+        keras.layers.Subtract()([keras.layers.Rescaling(1.0)(frame) for frame in inputs.values()])
+    )
+    x = keras.layers.GlobalAveragePooling2D()(FusedBatchNormalization(name="norm")(x))
+    model = keras.Model(inputs, keras.layers.Softmax()(x))
+    mean, variance = np.array([3, -2, 1]), np.array([90, 40, 10])
+    model.get_layer("norm").set_weights([np.ones(3), np.zeros(3), mean, variance])
+    export_saved_model(model, tmp_path, CLASSES)
+    stored = tf.train.load_checkpoint(str(tmp_path / "variables" / "variables"))
+    shapes = stored.get_variable_to_shape_map()
+    shapes.pop("_CHECKPOINTABLE_OBJECT_GRAPH")
+    assert sorted(map(tuple, shapes.values())) == [(3,), (5, 5, 3, 3)]  # bias and kernel
+    pair = {name: noise(seed, 4, 16, 16, 3) for seed, name in enumerate(("onset", "apex"))}
+    serve = tf.saved_model.load(str(tmp_path)).signatures["serving_default"]
+    answer = serve(**{name: tf.constant(frames) for name, frames in pair.items()})["probabilities"]
+    expected = model.predict(pair, verbose=0)
+    assert expected.std(axis=0).max() > 1e-2  # answers differ between pairs
+    np.testing.assert_allclose(answer, expected, atol=1e-4)
 
 
 def warmup(folder: Path) -> list[bytes]:
