@@ -48,7 +48,7 @@ class KerasArtifact:
     def __call__(self, pair: Pair) -> np.ndarray:
         """Return the probabilities of `n` pairs, `(n, classes)` float32."""
         require_pair(pair, self.frame_size)
-        return self._model.predict(pair, batch_size=_BATCH, verbose=0)
+        return predict_in_batches(self._model, pair)
 
 
 class SavedModelArtifact:
@@ -103,6 +103,17 @@ class LiteRTArtifact:
                 for i in range(len(pair["onset"]))
             ]
         )
+
+
+def predict_in_batches(model: Any, pair: Pair) -> np.ndarray:
+    """Return the probabilities of `n` pairs, `(n, classes)` float32.
+
+    Keras's own `predict` does not return before TensorFlow's search for the best number of threads
+    wakes up next, which may take as long as the answers.
+    """
+    starts = range(0, len(pair["onset"]), _BATCH)
+    parts = ({name: x[i : i + _BATCH] for name, x in pair.items()} for i in starts)
+    return np.concatenate([model.predict_on_batch(part) for part in parts])
 
 
 def read_keras_model(path: Path) -> Any:

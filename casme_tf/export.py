@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from casme_tf.artifacts import predict_in_batches
 from casme_tf.config import ExportConfig
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_file, explain_write_errors
@@ -157,7 +158,7 @@ def _compare(
     model: keras.Model, frames: dict[str, np.ndarray], work: Path, accepted: set[str]
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Measure every artifact; also say which may not be published, and why."""
-    expected = model.predict(frames, batch_size=8, verbose=0)
+    expected = predict_in_batches(model, frames)
     rows: dict[str, dict[str, Any]] = {}
     problems = []
     for name, tolerance in TOLERANCES.items():

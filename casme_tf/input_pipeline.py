@@ -75,7 +75,7 @@ def load_pairs(data_dir: Path | None, size: int) -> Pairs:
         decoders=frame_decoders(),
         read_config=tfds.ReadConfig(try_autocache=False),  # it is read once, and kept here
     )
-    dataset = dataset.map(resized, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+    dataset = _untuned(dataset.map(resized, tf.data.AUTOTUNE, deterministic=True).prefetch(8))
     count = builder.info.splits["train"].num_examples
     frames = {name: np.empty((count, size, size, 3), np.uint8) for name in ("onset", "apex")}
     labels = np.empty(count, np.int64)
@@ -206,8 +206,8 @@ def evaluation_batches(
 
 def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Switch TensorFlow's search for the best number of threads off."""
-    # Keras's `fit` does not return before that search wakes up next, which after a minute of
-    # training it does once a minute.
+    # Keras's `fit`, and whoever reads to the end, waits until that search wakes up next, which
+    # after a minute it does once a minute.
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)

@@ -35,6 +35,16 @@ names = signatures["class_names"]()["class_names"].numpy()
 assert (answer["label"].numpy() == names[probabilities.argmax(axis=1)]).all()
 print(json.dumps(probabilities.tolist()))
 """
+KERAS = """
+import json, sys
+import numpy as np
+from pathlib import Path
+from casme_tf.artifacts import load_artifact
+assert "casme_tf.models" not in sys.modules
+pair = np.load(sys.argv[2])
+answer = load_artifact(Path(sys.argv[1]))({name: pair[name] for name in ("onset", "apex")})
+print(json.dumps(answer.tolist()))
+"""
 LITERT = """
 import json, sys
 sys.modules["tensorflow"] = None

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from elsewhere import LITERT, SAVED_MODEL, SERVED_JPEG, answer_elsewhere
+from elsewhere import KERAS, LITERT, SAVED_MODEL, SERVED_JPEG, answer_elsewhere
 
 from casme_tf.artifacts import load_artifact
 from casme_tf.cli import main
@@ -51,6 +51,11 @@ def assert_as_measured(answer: np.ndarray, expected: np.ndarray, row: dict) -> N
     assert difference.mean() == pytest.approx(row["mean_difference"], abs=2e-4)
     same = answer.argmax(axis=1) == expected.argmax(axis=1)
     assert same.mean() == pytest.approx(row["agreement"], abs=0.5 / len(same))
+
+
+def test_the_keras_file_answers_where_no_model_is_built(run, frames, expected, tmp_path):
+    answer = answer_elsewhere(KERAS, run / "model.keras", frames, tmp_path)
+    np.testing.assert_allclose(answer, expected, atol=1e-5)
 
 
 def test_the_saved_model_answers_without_this_package(run, frames, expected, parity, tmp_path):

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from casme_tf.layers import FusedBatchNormalization
 from casme_tf.models.backbone import resnet50_backbone
-from casme_tf.models.fused_batch_norm import FusedBatchNormalization, fuse_batch_norm
+from casme_tf.models.fuse_batch_norm import fuse_batch_norm
 
 SHAPES = [(6, 5, 4, 3), (2, 1, 1, 3), (1, 1, 1, 3), (7, 3)]
 FORMS = [{}, {"scale": False}, {"center": False}, {"trainable": False}, {"renorm": True}]

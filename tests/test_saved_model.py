@@ -19,8 +19,8 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from casme_tf.errors import UserError
 from casme_tf.input_pipeline import load_pairs, resize_frame
+from casme_tf.layers import FusedBatchNormalization
 from casme_tf.models.architecture import pair_inputs
-from casme_tf.models.fused_batch_norm import FusedBatchNormalization
 from casme_tf.saved_model import export_saved_model
 
 SIZE = 24

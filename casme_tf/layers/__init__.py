@@ -1,9 +1,20 @@
-"""Motion as Keras layers without weights: grey frames, optical flow, and its encodings."""
+"""What models are made of that Keras does not have; importing it lets Keras load them.
+
+Motion is layers without weights: grey frames, optical flow, and its encodings.
+"""
 
 from casme_tf.layers.farneback_flow import FarnebackFlow
 from casme_tf.layers.flow_to_color import FlowToColor
+from casme_tf.layers.fused_batch_normalization import FusedBatchNormalization
 from casme_tf.layers.normalize_motion import NormalizeMotion
 from casme_tf.layers.rgb_to_gray import RGBToGray
 from casme_tf.layers.uv_strain import UVStrain
 
-__all__ = ["FarnebackFlow", "FlowToColor", "NormalizeMotion", "RGBToGray", "UVStrain"]
+__all__ = [
+    "FarnebackFlow",
+    "FlowToColor",
+    "FusedBatchNormalization",
+    "NormalizeMotion",
+    "RGBToGray",
+    "UVStrain",
+]

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from casme_tf.errors import UserError
-from casme_tf.models.fused_batch_norm import fuse_batch_norm
+from casme_tf.models.fuse_batch_norm import fuse_batch_norm
 
 IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _IMAGENET_MEAN_RGB = (123.68, 116.779, 103.939)
