@@ -142,7 +142,13 @@ def test_a_video_is_played_without_tensorflow(run, movement, tmp_path):
 def test_it_can_be_interrupted(run, folder):
     command = [sys.executable, "-m", "casme_tf", "stream", str(folder), "--fps", "0.5"]
     command += ["--model", str(run / "model_int8.tflite")]
-    started = subprocess.Popen([*command, "--json"], stdout=subprocess.PIPE, text=True)
+    started = subprocess.Popen(
+        [*command, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        # What is started in a shell's background ignores the signal, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert json.loads(started.stdout.readline())["state"] == "still"
     started.send_signal(signal.SIGINT)
     rest, _ = started.communicate(timeout=30)
