@@ -6,7 +6,6 @@ row that may fall short one that times its parts.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -14,7 +13,7 @@ import tensorflow as tf
 from benchmark_folds import fit_one
 from benchmark_ours import SIZE, Side
 from benchmark_profile import time_operators
-from benchmark_worker import Answer, serve
+from benchmark_worker import Answer, in_parts, serve, time_call
 
 from casme_tf.crossval_inputs import mirror_motion
 from casme_tf.datasets.casme2 import frame_decoders
@@ -43,7 +42,7 @@ class SideInParts(Side):
             f"all else in {form}": self.pair(arch, form).seconds - sum(flow.values())
             for form in ("float32", "int8")
         }
-        return _parts(flow | rest)
+        return in_parts(flow | rest)
 
     def batch_parts(self, arch: str) -> Answer:
         """Flow of 64 pairs by TensorFlow's operators, and all else."""
@@ -51,8 +50,8 @@ class SideInParts(Side):
         if arch == "flow":
             layer = self._kept.setdefault("flow of 64", tf.function(FarnebackFlow()))
             gray = {name: tf.constant(frames) for name, frames in self._gray(64).items()}
-            flow["flow"] = _time(lambda: layer(gray).numpy()) / 64
-        return _parts(flow | {"all else": whole - sum(flow.values())})
+            flow["flow"] = time_call(lambda: layer(gray).numpy()) / 64
+        return in_parts(flow | {"all else": whole - sum(flow.values())})
 
     def train_parts(self, arch: str, batch: str) -> Answer:
         """Operators of a step of training."""
@@ -65,7 +64,7 @@ class SideInParts(Side):
         """A step of refinement at all levels, and all that comes before the first."""
         five, one = self._flow(iterations=5).seconds, self._flow(iterations=1).seconds
         step = (five - one) / 4
-        return _parts({"each of 5 refinements": step, "all else": one - step})
+        return in_parts({"each of 5 refinements": step, "all else": one - step})
 
     def loso_parts(self) -> Answer:
         """A step of one fold, traced once for all epochs, and its operators."""
@@ -93,7 +92,7 @@ class SideInParts(Side):
         kinds = {name: parts for name, parts in KINDS.items() if name != "batch normalisation"}
         found = _profile(fit, kinds, steps)
         assert found.parts is not None
-        return _parts({"a step": _time(fit) / steps} | found.parts)
+        return in_parts({"a step": time_call(fit) / steps} | found.parts)
 
     def read_parts(self) -> Answer:
         """Decoding and resizing of a frame, on one thread."""
@@ -105,24 +104,14 @@ class SideInParts(Side):
         for frame in frames:
             resize(frame)
         seconds = {
-            "decoding": _time(lambda: [decode(each) for each in stored]),
-            "resizing with antialiasing": _time(lambda: [resize(frame) for frame in frames]),
+            "decoding": time_call(lambda: [decode(each) for each in stored]),
+            "resizing with antialiasing": time_call(lambda: [resize(frame) for frame in frames]),
         }
-        return _parts({name: each / len(files) for name, each in seconds.items()})
-
-
-def _parts(parts: dict[str, float]) -> Answer:
-    return Answer(sum(parts.values()), parts=parts)
-
-
-def _time(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+        return in_parts({name: each / len(files) for name, each in seconds.items()})
 
 
 def _profile(run: Callable[[], object], kinds: Mapping[str, tuple[str, ...]], steps: int) -> Answer:
-    return _parts({name: each / steps for name, each in time_operators(run, kinds).items()})
+    return in_parts({name: each / steps for name, each in time_operators(run, kinds).items()})
 
 
 if __name__ == "__main__":

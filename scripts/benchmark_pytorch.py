@@ -9,14 +9,13 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from benchmark_networks import Classifier, STSTNet, load_weights
-from benchmark_worker import Answer, serve
+from benchmark_worker import Answer, in_parts, serve, time_call
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -94,7 +93,7 @@ class Side:
 
     def _answer_parts(self, arch: str, whole: float) -> Answer:
         flow = {"flow": self.flow().seconds} if arch == "flow" else {}
-        return _parts(flow | {"all else": whole - sum(flow.values())})
+        return in_parts(flow | {"all else": whole - sum(flow.values())})
 
     def size(self, arch: str) -> Answer:
         """Bytes of the checkpoint."""
@@ -124,7 +123,7 @@ class Side:
         """A step of refinement at all levels, and all that comes before the first."""
         five, one = self._flow(iterations=5).seconds, self._flow(iterations=1).seconds
         step = (five - one) / 4
-        return _parts({"each of 5 refinements": step, "all else": one - step})
+        return in_parts({"each of 5 refinements": step, "all else": one - step})
 
     def train(self, arch: str, batch: str) -> Answer:
         """Steps of training on `batch` clips."""
@@ -180,14 +179,14 @@ class Side:
         size = (224, 224)
         frames = [cv2.imread(file) for file in files]
         seconds = {
-            "decoding": _time(lambda: [cv2.imread(file) for file in files]),
-            "resizing": _time(lambda: [cv2.resize(frame, size) for frame in frames]),
-            "were it by areas": _time(
+            "decoding": time_call(lambda: [cv2.imread(file) for file in files]),
+            "resizing": time_call(lambda: [cv2.resize(frame, size) for frame in frames]),
+            "were it by areas": time_call(
                 lambda: [cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in frames]
             ),
         }
         cv2.setNumThreads(THREADS)
-        return _parts({name: each / len(files) for name, each in seconds.items()})
+        return in_parts({name: each / len(files) for name, each in seconds.items()})
 
 
 def fit_ststnet(
@@ -210,16 +209,6 @@ def fit_ststnet(
             optimizer.step()
     with torch.inference_mode():
         return model.eval()(torch.from_numpy(asked).permute(0, 3, 1, 2)).argmax(1).numpy()
-
-
-def _parts(parts: dict[str, float]) -> Answer:
-    return Answer(sum(parts.values()), parts=parts)
-
-
-def _time(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 class JpegPairs(torch.utils.data.Dataset):

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,18 @@ class Answer:
     value: float | None = None
     answer: np.ndarray | None = None
     parts: dict[str, float] | None = None
+
+
+def in_parts(parts: dict[str, float]) -> Answer:
+    """Answer with the seconds of a task's parts."""
+    return Answer(sum(parts.values()), parts=parts)
+
+
+def time_call(run: Callable[[], object]) -> float:
+    """Return the seconds that a call takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def serve(make_side: Callable[[Path], Any]) -> None:

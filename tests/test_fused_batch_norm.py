@@ -55,7 +55,7 @@ def test_a_step_of_training_is_keras_s(shape, options):
 
 
 def test_a_step_in_bfloat16_is_near_that_in_float32():
-    """Nearer than bfloat16's own rounding, which is 1 of 256."""
+    """Within some roundings of bfloat16, each up to 1 of 256."""
     exact = learn(both()[1], draw((6, 5, 4, 3)))
     rounded = learn(both(dtype="mixed_bfloat16")[1], draw((6, 5, 4, 3)))
     for ours, theirs in zip(rounded, exact, strict=True):

@@ -11,7 +11,7 @@ def fuse_batch_norm(model: keras.Model, *, momentum: float) -> keras.Model:
     """Copy a functional model, with weights, its batch normalisations fused.
 
     Args:
-        model: A functional model; it stays as it is.
+        model: A functional model without models in it; it stays as it is.
         momentum: Of the running statistics of its batch normalisations, 0…1.
 
     Returns:
