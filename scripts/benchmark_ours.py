@@ -21,9 +21,9 @@ from benchmark_worker import Answer
 
 from casme_tf.annotations import read_coding_sheet
 from casme_tf.artifacts import LiteRTArtifact
+from casme_tf.blazeface import find_model
 from casme_tf.errors import UserError
 from casme_tf.face_crop import FaceDetector, crop_box
-from casme_tf.face_model import find_model
 from casme_tf.images import read_rgb
 from casme_tf.input_pipeline import load_pairs
 from casme_tf.layers import FarnebackFlow, RGBToGray

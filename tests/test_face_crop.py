@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from skimage import data
 
+from casme_tf.blazeface import BlazeFace, find_model
 from casme_tf.errors import UserError
 from casme_tf.face_crop import Box, Face, FaceDetector, NoFaceError, crop_box
-from casme_tf.face_model import find_model, load_model
+from casme_tf.mediapipe_face import with_metadata as with_mediapipe_metadata
 
 PHOTO = data.astronaut()
 PHOTO_BOX = (177, 82, 95, 95)  # where the face is: x, y, width, height
@@ -103,10 +104,10 @@ def test_detector_writes_nothing_to_the_terminal(capfd):
 def test_model_file(tmp_path, with_metadata, face_range, size):
     content = find_model(face_range).read_bytes()
     if with_metadata:
-        content = load_model(find_model(face_range)).content
+        content = with_mediapipe_metadata(find_model(face_range))
     path = tmp_path / "face.tflite"
     path.write_bytes(content)
-    assert load_model(path).range == face_range
+    assert BlazeFace(path, 0.5).range == face_range
     with FaceDetector(path) as detector:
         face = detector.detect(PHOTO)
     assert face.range == face_range

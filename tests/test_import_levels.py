@@ -17,8 +17,8 @@ LEVELS = [
     | {"leaks", "provenance", "isolation"}
     | {"figure_text", "precision_recall", "consistency"}
     | {"fold_files", "motion_svm"},
-    {"images", "jpeg", "jpeg_fidelity", "face_model", "face_crop", "raw_frames", "manifest"}
-    | {"crop_clip", "prepare", "synthetic", "corpus_check", "datasets", "layers", "augmentation"}
+    {"images", "jpeg", "jpeg_fidelity", "blazeface", "face_crop", "raw_frames", "manifest"}
+    | {"mediapipe_face", "crop_clip", "prepare", "synthetic", "corpus_check", "datasets", "layers", "augmentation"}
     | {"tflite_join", "tflite_metadata", "tflite_pack", "tflite_inspect", "run", "precision"}
     | {"run_results", "report_figures", "weights_origin"}
     | {"clip_frames", "video_frames", "similarity", "face_layout", "face_align", "face_track"}
@@ -50,10 +50,10 @@ LEVELS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 
-# Level 0 has no TensorFlow; the detector is imported in face_crop (and its schema in face_model).
+# Level 0 has no TensorFlow; MediaPipe is the reference alone.
 FORBIDDEN = {
     **{name: {"tensorflow", "keras", "mediapipe", "tensorflow_datasets"} for name in LEVELS[0]},
-    **{name: {"mediapipe"} for names in LEVELS[1:] for name in names - {"face_crop", "face_model"}},
+    **{name: {"mediapipe"} for names in LEVELS[1:] for name in names - {"mediapipe_face"}},
 }
 
 

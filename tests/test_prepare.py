@@ -18,10 +18,10 @@ from PIL import Image
 from skimage import data
 
 from casme_tf import crop_clip
+from casme_tf.blazeface import find_model
 from casme_tf.datasets.corpora import find_stand_in_record
 from casme_tf.errors import UserError
 from casme_tf.face_crop import FaceDetector, crop_box
-from casme_tf.face_model import find_model
 from casme_tf.images import read_rgb
 from casme_tf.prepare import prepare_dataset
 from casme_tf.raw_frames import find_root
