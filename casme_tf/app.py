@@ -68,7 +68,10 @@ def serve_app(config: AppConfig) -> Iterator[str]:
         with (
             deleted_when_old(uploads, 60 * config.keep_minutes),
             AppAnswers(
-                config.runs, most_frames=config.max_frames, face_model=config.face_model
+                config.runs,
+                most_frames=config.max_frames,
+                face_model=config.face_model,
+                face_detector=config.face_detector,
             ) as answers,
         ):
             answers.load(page.FIRST_MODEL)

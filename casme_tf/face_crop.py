@@ -7,15 +7,13 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from casme_tf.blazeface import BlazeFace, Detection, Range, find_model
+from casme_tf.config import FaceRuntime
 from casme_tf.errors import UserError
-
-Runtime = Literal["litert", "mediapipe"]
-"""What runs BlazeFace."""
 
 MIN_SCORE = 0.5
 """Least score of a face. The detector merges the candidates above it into one box, so another
@@ -120,7 +118,7 @@ class FaceDetector:
         self,
         model: Path | None = None,
         min_score: float = MIN_SCORE,
-        runtime: Runtime = "litert",
+        runtime: FaceRuntime = "litert",
     ) -> None:
         self._min_score = min_score
         paths = [find_model("short"), find_model("full")] if model is None else [Path(model)]

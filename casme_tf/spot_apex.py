@@ -88,7 +88,7 @@ def spot_clip(config: SpotApexConfig) -> Spotted:
         require_png(config.figure)
     frames = open_frames(config.clip, fps=config.fps)
     spotting, search, notes = None, None, []
-    with FaceDetector(config.face_model) as detector:
+    with FaceDetector(config.face_model, runtime=config.face_detector) as detector:
         if config.onset is None and not config.trimmed and is_long(frames):
             search = spot_intervals(frames, detector, config.method, cropped=config.cropped)
             if frames.fps is None:

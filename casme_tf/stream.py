@@ -124,8 +124,13 @@ def stream(config: StreamConfig) -> StreamTimes:
     teller: _Teller = _Json() if config.json else _Lines()
     times = StreamTimes()
     with (
-        Recognizer(model, face_model=config.face_model, often=True) as recognizer,
-        FaceDetector(config.face_model) as detector,
+        Recognizer(
+            model,
+            face_model=config.face_model,
+            face_detector=config.face_detector,
+            often=True,
+        ) as recognizer,
+        FaceDetector(config.face_model, runtime=config.face_detector) as detector,
     ):
         _warm_up(recognizer)
         live = LiveFrames(frames)

@@ -18,7 +18,16 @@ LEVELS = [
     | {"figure_text", "precision_recall", "consistency"}
     | {"fold_files", "motion_svm"},
     {"images", "jpeg", "jpeg_fidelity", "blazeface", "face_crop", "raw_frames", "manifest"}
-    | {"mediapipe_face", "crop_clip", "prepare", "synthetic", "corpus_check", "datasets", "layers", "augmentation"}
+    | {
+        "mediapipe_face",
+        "crop_clip",
+        "prepare",
+        "synthetic",
+        "corpus_check",
+        "datasets",
+        "layers",
+        "augmentation",
+    }
     | {"tflite_join", "tflite_metadata", "tflite_pack", "tflite_inspect", "run", "precision"}
     | {"run_results", "report_figures", "weights_origin"}
     | {"clip_frames", "video_frames", "similarity", "face_layout", "face_align", "face_track"}

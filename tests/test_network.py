@@ -1,0 +1,187 @@
+"""Nothing leaves the machine: every command under a tracer that sees what native code does too."""
+
+import ipaddress
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from casme_tf.mediapipe_face import network_shut
+
+STRACE = shutil.which("strace")
+CALLS = "connect,sendto,sendmsg,sendmmsg"
+# As strace writes an address: sin_port=htons(53), sin_addr=inet_addr("10.0.0.2"), and of IPv6.
+ADDRESS = re.compile(
+    r"sin6?_port=htons\((\d+)\).*?"
+    r"(?:inet_addr\(|inet_pton\(AF_INET6, )\"([^\"]+)\""
+)
+NAME_LOOKUP = 53
+
+
+def can_trace() -> bool:
+    if STRACE is None:
+        return False
+    tried = subprocess.run([STRACE, "-f", "-o", os.devnull, "true"], capture_output=True)
+    return tried.returncode == 0
+
+
+traced_only = pytest.mark.skipif(
+    not can_trace(), reason="did not run: strace is missing, or may not trace here"
+)
+
+
+def own_addresses() -> set[str]:
+    return {each.address for card in psutil.net_if_addrs().values() for each in card}
+
+
+def reached(log: Path) -> list[str]:
+    """Return what was tried beyond this machine: addresses, and name look-ups at any address."""
+    own, found = own_addresses(), []
+    for line in log.read_text(errors="replace").splitlines():
+        for port, address in ADDRESS.findall(line):
+            here = ipaddress.ip_address(address).is_loopback or address in own
+            if not here or int(port) == NAME_LOOKUP:
+                found.append(f"{address}:{port}")
+    return found
+
+
+def traced(log: Path, *command: object, check: bool = True) -> subprocess.Popen:
+    """Start a command of this environment under the tracer, in the log's folder."""
+    name, *rest = map(str, command)
+    program = Path(sys.executable).with_name(name)
+    tracer = [STRACE, "-f", "--seccomp-bpf", "-qq", "-e", f"trace={CALLS}", "-o", str(log)]
+    started = subprocess.Popen(
+        [*tracer, str(program), *rest],
+        cwd=log.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if check:
+        said, _ = started.communicate()
+        assert started.returncode == 0, said
+    return started
+
+
+def require_silent(folder: Path, *command: object) -> None:
+    log = folder / "trace.txt"
+    traced(log, *command)
+    assert reached(log) == [], f"{command[:2]} reached beyond this machine"
+
+
+@traced_only
+def test_the_tracer_sees_what_is_sent(tmp_path):
+    """A datagram that no route needs to carry, and a look-up of a name that is reserved."""
+    code = (
+        "import socket\n"
+        "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('192.0.2.7', 443))\n"
+    )
+    log = tmp_path / "trace.txt"
+    traced(log, "python", "-c", code)
+    assert reached(log) == ["192.0.2.7:443"]
+
+
+@traced_only
+@pytest.mark.parametrize("runtime", ["litert", "mediapipe"])
+def test_preparing_and_building(tmp_path, runtime):
+    require_silent(
+        tmp_path,
+        *("casme-tf", "synthesize", "--out", "corpus", "--subjects", 3, "--clips", 12),
+        *("--frames", 4),
+    )
+    require_silent(
+        tmp_path,
+        *("casme-tf", "prepare-dataset", "--raw", "corpus/CASME2-RAW", "--out", "prepared"),
+        *("--coding", "corpus/CASME2-coding-stand-in.xlsx", "--face-detector", runtime),
+    )
+    if runtime == "litert":
+        require_silent(
+            tmp_path,
+            *("tfds", "build", "casme2", "--imports", "casme_tf.datasets.casme2"),
+            *("--manual_dir", "prepared", "--data_dir", "built"),
+        )
+
+
+@traced_only
+def test_training_to_report(tmp_path, data_dir):
+    own = ("--runs", "runs")
+    given = (*own, "--data-dir", data_dir)
+    train = ("casme-tf", "train", "--arch", "motion_net", "--epochs", 1, "--frame-size", 64)
+    require_silent(tmp_path, *train, *given)
+    require_silent(tmp_path, "casme-tf", "evaluate", "--run", "motion_net", *own)
+    require_silent(tmp_path, "casme-tf", "export", "--run", "motion_net", *own)
+    require_silent(tmp_path, "casme-tf", "report", "--run", "motion_net", *own)
+
+
+@traced_only
+def test_cross_validation(tmp_path, data_dir):
+    crossval = ("casme-tf", "crossval", "--protocol", "kfold", "--folds", 2, "--frame-size", 64)
+    given = ("--runs", "runs", "--data-dir", data_dir)
+    require_silent(tmp_path, *crossval, "--arch", "svm", *given)
+    require_silent(
+        tmp_path,
+        *("casme-tf", "compare", "svm-kfold-four", "majority-kfold-four", "--runs", "runs"),
+    )
+
+
+@traced_only
+def test_cross_validation_by_ray(tmp_path, data_dir):
+    pytest.importorskip("ray")
+    crossval = ("casme-tf", "crossval", "--protocol", "kfold", "--folds", 2, "--frame-size", 64)
+    given = ("--runs", "runs", "--data-dir", data_dir, "--engine", "ray", "--workers", 1)
+    require_silent(tmp_path, *crossval, "--arch", "majority", "--no-baselines", *given)
+
+
+@traced_only
+@pytest.mark.parametrize("runtime", ["litert", "mediapipe"])
+def test_answers(tmp_path, corpus, runtime):
+    clip = next((corpus / "CASME2-RAW").glob("sub*/*"))
+    by = ("--face-detector", runtime)
+    first, *_, last = sorted(clip.glob("*.jpg"))
+    pair = ("casme-tf", "predict", "--onset", first, "--apex", last)
+    require_silent(tmp_path, *pair, "--figure", "pair.png", *by)
+    require_silent(tmp_path, "casme-tf", "predict", "--clip", clip, "--fps", 200, *by)
+    require_silent(tmp_path, "casme-tf", "spot-apex", clip, "--fps", 200, *by)
+    require_silent(tmp_path, "casme-tf", "stream", clip, "--fps", 200, *by)
+
+
+@traced_only
+@pytest.mark.parametrize("runtime", ["litert", "mediapipe"])
+def test_app(tmp_path, runtime):
+    pytest.importorskip("gradio")
+    log = tmp_path / "trace.txt"
+    command = ("casme-tf", "app", "--port", 0, "--face-detector", runtime)
+    started = traced(log, *command, check=False)
+    try:
+        address = next(
+            found.group()
+            for line in started.stdout
+            if (found := re.search(r"http://127\.0\.0\.1:\d+", line))
+        )
+        with urllib.request.urlopen(address, timeout=60) as page:
+            assert page.status == 200
+    finally:
+        for child in psutil.Process(started.pid).children():
+            child.send_signal(signal.SIGINT)
+        started.communicate(timeout=60)
+    assert reached(log) == []
+
+
+def test_network_is_shut_until_the_last_detector_is_closed(monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    first, second = network_shut(), network_shut()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert os.environ["https_proxy"] == "http://127.0.0.1:9"
+    second.__exit__(None, None, None)
+    assert os.environ["https_proxy"] == "http://proxy.example:3128"
+    assert "no_proxy" not in os.environ
