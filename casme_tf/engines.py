@@ -13,6 +13,7 @@ from typing import Any
 
 from casme_tf.errors import UserError
 from casme_tf.fold_files import FoldResult
+from casme_tf.network import network_shut
 from casme_tf.split import Split
 
 RunFold = Callable[[Split], FoldResult]
@@ -162,14 +163,14 @@ def _cluster(ray: Any, start: Start, workers: int) -> Iterator[None]:
             ray.init(**quiet)
         else:
             size = len(ray.cloudpickle.dumps(start))
-            ray.init(
-                address="local",
-                num_cpus=workers,
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",
-                object_store_memory=2 * size + 128 * 2**20,
-                **quiet,
-            )
+            with network_shut():  # its processes ask whose cloud they are in
+                ray.init(
+                    address="local",
+                    num_cpus=workers,
+                    include_dashboard=False,
+                    object_store_memory=2 * size + 128 * 2**20,
+                    **quiet,
+                )
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         address = os.environ.get("RAY_ADDRESS")
         what = f"be running at RAY_ADDRESS={address}" if address else "start on this machine"

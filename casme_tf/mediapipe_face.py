@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,6 +17,7 @@ from casme_tf.blazeface import (
     read_model,
 )
 from casme_tf.errors import UserError
+from casme_tf.network import network_shut
 from casme_tf.tflite_metadata import (
     METADATA,
     METADATA_IDENTIFIER,
@@ -30,12 +27,6 @@ from casme_tf.tflite_metadata import (
     normalization,
 )
 from casme_tf.tflite_pack import MODEL_IDENTIFIER, pack
-
-# A port of this machine on which nothing listens (RFC 863, "discard").
-_NOWHERE = {"https_proxy": "http://127.0.0.1:9", "no_proxy": "127.0.0.1"}
-_LOCK = Lock()
-_open_blocks: list[None] = []
-_before: dict[str, str | None] = {}
 
 
 class MediaPipeFace:
@@ -74,32 +65,6 @@ class MediaPipeFace:
                 self._detector.close()
         finally:
             self._shut.__exit__(None, None, None)
-
-
-@contextmanager
-def network_shut() -> Iterator[None]:
-    """Name an unreachable proxy to native code that sends over HTTPS, until the block ends.
-
-    The environment is that of the whole process: other code that uses HTTPS in the meantime is
-    refused as well. Blocks may overlap in any order; what was set before the first of them comes
-    back with the end of the last.
-    """
-    with _LOCK:
-        if not _open_blocks:
-            _before.update({name: os.environ.get(name) for name in _NOWHERE})
-            os.environ.update(_NOWHERE)
-        _open_blocks.append(None)
-    try:
-        yield
-    finally:
-        with _LOCK:
-            _open_blocks.pop()
-            if not _open_blocks:
-                for name, value in _before.items():
-                    if value is None:
-                        os.environ.pop(name, None)
-                    else:
-                        os.environ[name] = value
 
 
 def with_metadata(path: Path) -> bytes:

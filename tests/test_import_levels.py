@@ -12,7 +12,16 @@ import casme_tf
 PACKAGE = Path(casme_tf.__file__).parent
 
 LEVELS = [
-    {"errors", "files", "labels", "annotations", "corrections", "spreadsheet", "sheet_cells"}
+    {
+        "errors",
+        "network",
+        "files",
+        "labels",
+        "annotations",
+        "corrections",
+        "spreadsheet",
+        "sheet_cells",
+    }
     | {"protocols", "metrics", "config", "split", "stratification", "comparison", "calibration"}
     | {"leaks", "provenance", "isolation"}
     | {"figure_text", "precision_recall", "consistency"}

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from casme_tf.mediapipe_face import network_shut
+from casme_tf.network import network_shut
 
 STRACE = shutil.which("strace")
 CALLS = "connect,sendto,sendmsg,sendmmsg"
@@ -45,8 +45,10 @@ def reached(log: Path) -> list[str]:
     """Return what was tried beyond this machine: addresses, and name look-ups at any address."""
     own, found = own_addresses(), []
     for line in log.read_text(errors="replace").splitlines():
-        for port, address in ADDRESS.findall(line):
-            here = ipaddress.ip_address(address).is_loopback or address in own
+        for port, written in ADDRESS.findall(line):
+            address = ipaddress.ip_address(written)
+            address = getattr(address, "ipv4_mapped", None) or address
+            here = address.is_loopback or str(address) in own
             if not here or int(port) == NAME_LOOKUP:
                 found.append(f"{address}:{port}")
     return found
@@ -70,22 +72,22 @@ def traced(log: Path, *command: object, check: bool = True) -> subprocess.Popen:
     return started
 
 
-def require_silent(folder: Path, *command: object) -> None:
+def require_silent(folder: Path, *command: object, known: str = "") -> None:
     log = folder / "trace.txt"
     traced(log, *command)
-    assert reached(log) == [], f"{command[:2]} reached beyond this machine"
+    assert set(reached(log)) <= {known}, f"{command[:2]} reached beyond this machine"
 
 
 @traced_only
 def test_the_tracer_sees_what_is_sent(tmp_path):
-    """A datagram that no route needs to carry, and a look-up of a name that is reserved."""
+    """A socket connected to an address that is reserved for documentation; nothing is sent."""
     code = (
         "import socket\n"
-        "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('192.0.2.7', 443))\n"
+        "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(('198.51.100.7', 443))\n"
     )
     log = tmp_path / "trace.txt"
     traced(log, "python", "-c", code)
-    assert reached(log) == ["192.0.2.7:443"]
+    assert reached(log) == ["198.51.100.7:443"]
 
 
 @traced_only
@@ -136,7 +138,9 @@ def test_cross_validation_by_ray(tmp_path, data_dir):
     pytest.importorskip("ray")
     crossval = ("casme-tf", "crossval", "--protocol", "kfold", "--folds", 2, "--frame-size", 64)
     given = ("--runs", "runs", "--data-dir", data_dir, "--engine", "ray", "--workers", 1)
-    require_silent(tmp_path, *crossval, "--arch", "majority", "--no-baselines", *given)
+    # To learn its own address, Ray connects a datagram socket, through which nothing is sent.
+    asked = "8.8.8.8:53"
+    require_silent(tmp_path, *crossval, "--arch", "majority", "--no-baselines", *given, known=asked)
 
 
 @traced_only
