@@ -15,10 +15,10 @@ from PIL import Image
 from casme_tf.answer import Answer
 from casme_tf.answer_figure import answer_figure
 from casme_tf.apex import Method
-from casme_tf.clip_frames import IMAGE_SUFFIXES, Frame, Frames
+from casme_tf.clip_frames import Frame, Frames
 from casme_tf.config import FaceRuntime
 from casme_tf.errors import UserError
-from casme_tf.images import read_rgb
+from casme_tf.images import IMAGE_SUFFIXES, TO_CONVERT, convert_first, read_rgb
 from casme_tf.predict import model_path
 from casme_tf.recognizer import Recognizer
 from casme_tf.report_figures import draw_image
@@ -265,6 +265,9 @@ def _one_clip(files: Sequence[Path]) -> Iterator[Path]:
     images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
         raise UserError("A clip is needed: a video file, or the image files of its frames.")
+    for path in files:
+        if path.suffix.lower() in TO_CONVERT:
+            raise UserError(convert_first(path))
     if not images:
         if len(files) > 1:
             raise UserError(

@@ -11,10 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from casme_tf.errors import UserError
-from casme_tf.images import read_rgb
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-"""What a folder of frames is made of; other files in it are passed over."""
+from casme_tf.images import IMAGE_SUFFIXES, TO_CONVERT, convert_first, read_rgb
 
 
 class Frame(NamedTuple):
@@ -115,15 +112,20 @@ class FolderFrames:
     def __init__(self, folder: Path, fps: float | None = None) -> None:
         self.name, self.fps = str(folder), require_fps(fps)
         self.notes: list[str] = []
-        images = [
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-        ]
+        files = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        to_convert = sorted(path for path in files if path.suffix.lower() in TO_CONVERT)
         raw = [path for path in images if re.fullmatch(r"img\d+", path.stem)]
         if raw and len(raw) < len(images):
             self.notes.append(f"{folder}: {len(images) - len(raw)} files beside imgN passed over.")
             images = raw
+        if to_convert and not images:
+            raise UserError(convert_first(to_convert[0]))
+        if to_convert:
+            self.notes.append(
+                f"{folder}: {len(to_convert)} files passed over, such as {to_convert[0].name}, "
+                "which must be converted to .png or .jpg first."
+            )
         if not images:
             raise UserError(
                 "A clip's folder must hold image files "

@@ -117,18 +117,20 @@ def evaluate(config: configs.EvaluateConfig) -> None:
 
 
 def export(config: configs.ExportConfig) -> int:
-    """Export a run's model; 1 if an artifact answers too differently to be published."""
+    """Export a run's model; 1 if an artifact that must hold answers too differently."""
     from casme_tf.export import export_run
 
     done = export_run(config)
     print(done.describe())
     print(done.run)
+    for reason in done.left_out:
+        print(f"note: left out: {reason}", file=sys.stderr)
     for reason in done.refused:
         print(f"not published: {reason}", file=sys.stderr)
     if done.refused:
         print(
             f"error: {len(done.refused)} artifacts do not answer as the model does; the others are "
-            "there. Go without them, or pass --accept with their number formats.",
+            "there. Name other number formats with --formats, or pass --accept with these.",
             file=sys.stderr,
         )
         return 1

@@ -336,6 +336,9 @@ class ExportConfig:
     """Folder that `tfds build` wrote to. Default: the one that the run was trained on."""
     calibration: int = 200
     """Training pairs, at most, that set the ranges of the int8 model: more are better."""
+    formats: tuple[Literal["float32", "float16", "dynamic", "int8"], ...] = ()
+    """Number formats of the TFLite files; those named must answer as the model does. Default: all
+    of them, and dynamic and int8 are left out with a note if they do not."""
     accept: tuple[Literal["float16", "dynamic", "int8"], ...] = ()
     """Number formats to publish even if their answers differ too much from the model's; parity.json
     and the model card say by how much."""

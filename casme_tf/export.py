@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from casme_tf.run import (
     ARTIFACTS,
     CONFIG,
     MODEL,
+    NUMBER_FORMATS,
     PARITY,
     SAVED_MODEL,
     RunRecord,
@@ -37,7 +39,11 @@ from casme_tf.tflite_metadata import add_metadata
 TOLERANCES = dict(zip(ARTIFACTS, (EXACT, EXACT, HALF, EIGHT_BITS, EIGHT_BITS), strict=True))
 """How far each artifact's answers may be from the Keras model's."""
 
-_MAX_PAIRS = 200  # compared with the Keras model, so that large data sets do not take hours
+BEST_EFFORT = ("dynamic", "int8")
+"""Number formats that are left out where they do not hold, unless they were asked for by name."""
+
+# Compared with the Keras model: enough that a pair or two do not decide, few enough for large data.
+_MIN_PAIRS, _MAX_PAIRS = 100, 200
 
 
 @dataclass(frozen=True)
@@ -47,12 +53,14 @@ class Export:
     Attributes:
         run: The run's folder.
         parity: Content of parity.json.
-        refused: Why each artifact that was not published was not; empty if all were.
+        refused: Why each artifact that must hold was not published; empty if all were.
+        left_out: Why each artifact of `BEST_EFFORT` was not published, where none asked for it.
     """
 
     run: Path
     parity: dict[str, Any]
     refused: list[str]
+    left_out: list[str]
 
     def describe(self) -> str:
         """Return how the artifacts' answers compare with the Keras model's, for the terminal."""
@@ -66,16 +74,16 @@ class Export:
 def export_run(config: ExportConfig) -> Export:
     """Export a run's model, compare every artifact with it, and publish those that agree.
 
-    All are made and measured beside their final place. An artifact whose answers differ too much
-    is not published unless `config.accept` has it. parity.json and model_card.md are written
-    whatever the outcome.
+    All are made and measured in a working folder. An artifact whose answers differ too much is not
+    published unless `config.accept` has it. parity.json and model_card.md are written whatever the
+    outcome.
 
     Args:
         config: Which run; see `ExportConfig`.
 
     Returns:
-        What was written into the run's folder: the artifacts of `TOLERANCES`, parity.json and
-        model_card.md.
+        What was written into the run's folder: the SavedModel, the TFLite files of
+        `config.formats`, parity.json and model_card.md.
 
     Raises:
         UserError: If there is no such run, or its clips are not at hand.
@@ -88,42 +96,56 @@ def export_run(config: ExportConfig) -> Export:
     pairs = load_pairs(config.data_dir or record.data_dir, record.train["frame_size"])
     table = pairs.clips.merge(read_split(run), on=["subject", "clip"], how="left")
     parts = table["part"].to_numpy(str)
-    training = _spaced(pairs, parts == "train", config.calibration)
-    if training is None:
+    if not (parts == "train").any():
         raise UserError(
             f"int8 needs training clips of {run.name} to find its ranges. Received: a data set "
             "with none of them. Give the data set that the run was trained on with --data-dir."
         )
+    training = _spaced(pairs, parts == "train", config.calibration)
     part = "validation" if (parts == "validation").any() else "test"
-    unseen = _spaced(pairs, parts == part, _MAX_PAIRS)
-    if unseen is None:
+    if not (parts == part).any():
         raise UserError(
             f"Artifacts are compared with the model on clips that did not train it. Received: a "
             f"data set with none of {run.name}. Give the one that it was trained on with "
             "--data-dir."
         )
 
+    compared = _spaced(pairs, parts == part, _MAX_PAIRS)
+    if (lacking := _MIN_PAIRS - len(compared["onset"])) > 0:
+        more = _spaced(pairs, parts == "train", lacking)
+        compared = {name: np.concatenate([compared[name], more[name]]) for name in compared}
+        part = f"{part} and training"
+    forms = config.formats or NUMBER_FORMATS
+
     with explain_write_errors(run):
         work = run / ".export"
         shutil.rmtree(work, ignore_errors=True)
         try:
-            _build(model, record, training, work)
+            _build(model, record, training, work, forms)
             accepted = {tflite_name(form) for form in config.accept}
-            rows, problems = _compare(model, unseen, work, accepted)
-            for name, row in rows.items():
-                _replace(work / name, run / name, publish=row["published"])
+            names = [SAVED_MODEL, *(tflite_name(form) for form in forms)]
+            rows, problems = _compare(model, compared, work, names, accepted)
+            for name in ARTIFACTS:
+                publish = name in rows and rows[name]["published"]
+                _replace(work / name, run / name, publish=publish)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         parity = {
             "part": part,
-            "pairs": len(unseen["onset"]),
+            "pairs": len(compared["onset"]),
             "reference": MODEL,
             "artifacts": rows,
         }
         with atomic_file(run / PARITY) as temporary:
             temporary.write_text(json.dumps(parity, indent=2) + "\n")
         write_model_card(run)
-    return Export(run, parity, problems)
+    optional = {tflite_name(form) for form in BEST_EFFORT if form not in config.formats}
+    return Export(
+        run,
+        parity,
+        refused=[f"{name}: {why}" for name, why in problems.items() if name not in optional],
+        left_out=[f"{name}: {why}" for name, why in problems.items() if name in optional],
+    )
 
 
 def load_model(path: Path) -> keras.Model:
@@ -139,12 +161,16 @@ def load_model(path: Path) -> keras.Model:
 
 
 def _build(
-    model: keras.Model, record: RunRecord, training: dict[str, np.ndarray], work: Path
+    model: keras.Model,
+    record: RunRecord,
+    training: dict[str, np.ndarray],
+    work: Path,
+    formats: Sequence[str],
 ) -> None:
     folder = work / SAVED_MODEL
     folder.mkdir(parents=True)
     export_saved_model(model, folder, record.classes)
-    for form, content in convert_tflite(model, training).items():
+    for form, content in convert_tflite(model, training, formats).items():
         described = add_metadata(
             content,
             record.classes,
@@ -155,14 +181,19 @@ def _build(
 
 
 def _compare(
-    model: keras.Model, frames: dict[str, np.ndarray], work: Path, accepted: set[str]
-) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Measure every artifact; also say which may not be published, and why."""
+    model: keras.Model,
+    frames: dict[str, np.ndarray],
+    work: Path,
+    names: Sequence[str],
+    accepted: set[str],
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Measure artifacts; also return why those that may not be published may not."""
     expected = predict_in_batches(model, frames)
     rows: dict[str, dict[str, Any]] = {}
-    problems = []
-    for name, tolerance in TOLERANCES.items():
-        parity = measure_parity(work / name, frames, expected)
+    problems = {}
+    for name in names:
+        tolerance = TOLERANCES[name]
+        parity = measure_parity(work / name, frames, expected, margin=tolerance.margin)
         beyond = parity.beyond(tolerance)
         rows[name] = {
             **asdict(parity),
@@ -170,7 +201,7 @@ def _compare(
             "published": not beyond or name in accepted,
         }
         if not rows[name]["published"]:
-            problems.append(f"{name}: {'; '.join(beyond)}")
+            problems[name] = "; ".join(beyond)
     return rows, problems
 
 
@@ -184,10 +215,8 @@ def _replace(built: Path, final: Path, *, publish: bool) -> None:
         built.rename(final)
 
 
-def _spaced(pairs: Pairs, chosen: np.ndarray, most: int) -> dict[str, np.ndarray] | None:
-    """Return up to `most` of the chosen pairs, evenly spaced over the data set; None if none."""
+def _spaced(pairs: Pairs, chosen: np.ndarray, most: int) -> dict[str, np.ndarray]:
+    """Return up to `most` of the chosen pairs, evenly spaced over the data set."""
     indices = np.flatnonzero(chosen)
-    if not indices.size:
-        return None
     spaced = np.linspace(0, len(indices) - 1, min(most, len(indices))).astype(int)
     return take(pairs.frames, indices[spaced])

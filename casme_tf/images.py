@@ -1,13 +1,25 @@
-"""Reading a frame from a file, with every way in which that fails told apart, and resizing it."""
+"""Reading a frame from a file, with a specific error for each failure, and resizing it."""
 
 from __future__ import annotations
 
+import shlex
+import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from casme_tf.errors import UserError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+"""What a folder of frames is made of; other files in it are passed over."""
+
+TO_CONVERT = frozenset({".heic", ".heif", ".avif", ".gif"})
+"""Images that are not read: compressed as video, or with 256 colours."""
+
+# Pillow would try all its plugins whatever a file is called; that of EPS starts Ghostscript.
+_FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+_MAX_PIXELS = 50_000_000
 
 
 def read_rgb(path: Path | str) -> np.ndarray:
@@ -17,14 +29,14 @@ def read_rgb(path: Path | str) -> np.ndarray:
     camera noted in the file is applied.
 
     Args:
-        path: A JPEG, PNG or any other format that Pillow reads.
+        path: A JPEG, PNG, BMP, TIFF or WebP file of at most 50 million pixels.
 
     Returns:
         `(H, W, 3)` uint8, RGB.
 
     Raises:
-        UserError: If the file is missing, empty, truncated, not an image, or has more than 8 bits a
-            channel.
+        UserError: If the file is missing, empty, truncated, not such an image, too large, or has
+            more than 8 bits a channel.
 
     Example:
         >>> read_rgb("sub01/EP02_01f/img46.jpg").shape  # doctest: +SKIP
@@ -35,22 +47,53 @@ def read_rgb(path: Path | str) -> np.ndarray:
         raise UserError(f"A frame must be an image file. Received: {path}, which does not exist.")
     if path.stat().st_size == 0:
         raise UserError(f"A frame must be an image file. Received: {path}, which is empty.")
+    if path.suffix.lower() in TO_CONVERT:
+        raise UserError(convert_first(path))
     try:
-        with Image.open(path) as image:
-            image.load()
-            mode = image.mode
-            rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow, on sizes and damaged metadata
+            with Image.open(path, formats=_FORMATS) as image:
+                _require_readable(path, image)
+                image.load()
+                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except UserError:
+        raise
     except UnidentifiedImageError:
         raise UserError(
-            f"A frame must be an image file. Received: {path}, which is no image format we know."
+            f"A frame must be a JPEG, PNG, BMP, TIFF or WebP file. Received: {path}, which is none."
         ) from None
+    except Image.DecompressionBombError:
+        raise UserError(_too_large(path, "many more")) from None
     except Exception as error:  # Pillow raises many unrelated kinds on damaged files
         raise UserError(f"{path} must be a whole image file. Received: {error}.") from None
-    if mode.startswith(("I", "F")):
+
+
+def convert_first(path: Path) -> str:
+    """Return the message for an image of `TO_CONVERT`, with the command that converts it."""
+    command = shlex.join(["magick", str(path), str(path.with_suffix(".png"))])
+    return (
+        f"Frames must be {', '.join(sorted(IMAGE_SUFFIXES))} files. Received: {path}. Convert it, "
+        f"for example with ImageMagick: {command}"
+    )
+
+
+def _require_readable(path: Path, image: Image.Image) -> None:
+    """Check what the header says before any pixel is decoded."""
+    if image.width * image.height > _MAX_PIXELS:
+        raise UserError(_too_large(path, f"{image.width}×{image.height}"))
+    # Pillow cuts 16-bit RGB to its high byte and calls the result RGB.
+    if image.mode.startswith(("I", "F")) or ";16" in str(image.tile):
         raise UserError(
-            f"A frame must have 8 bits a channel. Received: {path} with more (mode {mode})."
+            f"A frame must have 8 bits a channel. Received: {path} with more (mode {image.mode}). "
+            "Convert it, scaled, not cut."
         )
-    return rgb
+
+
+def _too_large(path: Path, received: str) -> str:
+    return (
+        f"A frame must have at most {_MAX_PIXELS // 10**6} million pixels. Received: {path} with "
+        f"{received}. Make it smaller, or cut out the face."
+    )
 
 
 def resize(frame: np.ndarray, size: int) -> np.ndarray:

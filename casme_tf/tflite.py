@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -20,8 +20,12 @@ SIGNATURE = "serving_default"
 Tensors = dict[str, tf.Tensor]
 
 
-def convert_tflite(model: keras.Model, frames: dict[str, np.ndarray]) -> dict[str, bytes]:
-    """Convert for one pair at a time, in every number format.
+def convert_tflite(
+    model: keras.Model,
+    frames: dict[str, np.ndarray],
+    formats: Sequence[str] = NUMBER_FORMATS,
+) -> dict[str, bytes]:
+    """Convert for one pair at a time.
 
     Motion and network are converted apart and joined, so that motion is float32 in every file:
     the flow of a pixel does not survive eight bits.
@@ -30,9 +34,10 @@ def convert_tflite(model: keras.Model, frames: dict[str, np.ndarray]) -> dict[st
         model: A classifier of this package.
         frames: Training pairs, `onset` and `apex` each `(n, S, S, 3)` uint8, which set the
             ranges that int8 covers.
+        formats: Number formats of the network; see `NUMBER_FORMATS`.
 
     Returns:
-        The content of a `.tflite` file for each of `NUMBER_FORMATS`.
+        The content of a `.tflite` file for each format.
     """
     motion, encoding, network = split_model(model)
     as_dictionary = isinstance(network.input, dict)
@@ -62,9 +67,7 @@ def convert_tflite(model: keras.Model, frames: dict[str, np.ndarray]) -> dict[st
         _write_graph(first, encode, pair)
         _write_graph(second, answer, features)
         head = _convert(first, "float32", calibration)
-        return {
-            form: join_tflite(head, _convert(second, form, calibration)) for form in NUMBER_FORMATS
-        }
+        return {form: join_tflite(head, _convert(second, form, calibration)) for form in formats}
 
 
 def _write_graph(

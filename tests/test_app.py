@@ -207,7 +207,7 @@ def test_wrong_files_are_told_as_their_owner_calls_them(page, address, frames, t
     give(page, "onset", text)
     give(page, "apex", text)
     press(page, "Answer")
-    page.get_by_text("Received: notes.jpg, which is no image format").wait_for(timeout=WAIT)
+    page.get_by_text("Received: notes.jpg, which is none").wait_for(timeout=WAIT)
     page.get_by_role("tab", name="Clip").click()
     give(page, "clip", text.rename(tmp_path / "notes.mp4"))
     press(page, "Answer")

@@ -1,9 +1,12 @@
+import os
 import random
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from casme_tf.clip_frames import FolderFrames
 from casme_tf.errors import UserError
 from casme_tf.images import read_rgb
 
@@ -47,15 +50,18 @@ def test_rotation_noted_by_the_camera_is_applied(tmp_path):
     np.testing.assert_array_equal(read_rgb(path), np.rot90(RAMP, -1))
 
 
-def test_more_than_8_bits_are_refused(tmp_path):
-    path = save(tmp_path / "a.png", Image.fromarray(RAMP[..., 0].astype(np.uint16) * 257))
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_more_than_8_bits_are_refused(tmp_path, suffix, channels):
+    path = tmp_path / f"a{suffix}"
+    cv2.imwrite(str(path), RAMP[..., :channels].astype(np.uint16) * 257)
     with pytest.raises(UserError, match="8 bits a channel"):
         read_rgb(path)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "does not exist"), (b"", "is empty"), (b"no image at all", "no image format")],
+    [(None, "does not exist"), (b"", "is empty"), (b"no image at all", "which is none")],
 )
 def test_no_image(tmp_path, content, message):
     path = tmp_path / "img1.jpg"
@@ -65,13 +71,53 @@ def test_no_image(tmp_path, content, message):
         read_rgb(path)
 
 
+@pytest.mark.parametrize("name", ["onset.jpg", "onset.png", "onset.eps"])
+def test_no_other_program_is_started(tmp_path, monkeypatch, name):
+    """Pillow runs Ghostscript for EPS, whatever the file's name."""
+    started = tmp_path / "started"
+    program = tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\ntouch {started}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    path = tmp_path / name
+    Image.fromarray(RAMP).save(path, format="EPS")
+    with pytest.raises(UserError, match="which is none"):
+        read_rgb(path)
+    assert not started.exists()
+
+
+@pytest.mark.parametrize("side", [8_000, 40_000])
+def test_pixels_are_counted_before_they_are_decoded(tmp_path, side, recwarn):
+    path = save(tmp_path / "a.png", Image.new("1", (side, side)))
+    with pytest.raises(UserError, match="at most 50 million pixels"):
+        read_rgb(path)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".avif", ".GIF"])
+def test_what_to_convert_is_told_with_the_command(tmp_path, suffix):
+    path = tmp_path / f"my img1{suffix}"
+    path.write_bytes(b"anything")
+    with pytest.raises(UserError, match=f"magick '.*my img1{suffix}' '.*my img1.png'"):
+        read_rgb(path)
+    with pytest.raises(UserError, match="Convert it"):
+        FolderFrames(tmp_path)
+    save(tmp_path / "img2.png", Image.fromarray(RAMP))
+    frames = FolderFrames(tmp_path)
+    assert frames.count == 1
+    assert frames.notes == [
+        f"{tmp_path}: 1 files passed over, such as {path.name}, which must be converted to .png or "
+        ".jpg first."
+    ]
+
+
 def test_folder_is_no_image(tmp_path):
     with pytest.raises(UserError, match="must be an image file"):
         read_rgb(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif", ".ppm", ".webp", ".gif"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".tif", ".webp"])
 def test_truncated_image(tmp_path, suffix):
     path = save(tmp_path / f"a{suffix}", Image.fromarray(RAMP))
     whole = path.read_bytes()
@@ -82,7 +128,7 @@ def test_truncated_image(tmp_path, suffix):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".ppm", ".gif"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
 def test_damaged_image_is_a_user_error_or_still_an_image(tmp_path, suffix):
     path = save(tmp_path / f"a{suffix}", Image.fromarray(RAMP))
     whole = path.read_bytes()

@@ -241,7 +241,7 @@ def test_every_artifact_stands_beside_the_model(made):
     assert row(card, "`model_dynamic.tflite`")[:-1] == cells
     assert row(card, "`model_dynamic.tflite`")[-1].startswith("**no")
     made.parity["artifacts"]["model_int8.tflite"] = artifact(within_tolerance=False)
-    assert row(made.card(), "`model_int8.tflite`")[-1] == "**yes, though it answers differently**"
+    assert row(made.card(), "`model_int8.tflite`")[-1] == "**yes, though its answers differ**"
 
 
 def test_a_leaking_run_says_so_wherever_its_figures_are(made):

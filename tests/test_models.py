@@ -77,6 +77,17 @@ def test_sizes_are_those_of_the_original_system(name):
     }
 
 
+@pytest.mark.parametrize("arch", ["flow", "siamese"])
+def test_blocks_begin_as_identity(arch):
+    """Otherwise the rounding of an exported file grows from block to block."""
+    network = split_model(ARCHITECTURES[arch].build(frame_size=64, network_size=32))[2]
+    layers = {layer.name: layer for layer in network._flatten_layers()}
+    last = [layer for name, layer in layers.items() if name.endswith("_3_bn")]
+    assert len(last) == 16
+    assert not any(np.any(layer.gamma) for layer in last)
+    assert np.all(layers["conv2_block1_1_bn"].gamma == 1)
+
+
 def test_the_siamese_network_shares_its_weights():
     sizes = [
         ARCHITECTURES[name].build(frame_size=64, network_size=32).count_params()

@@ -302,7 +302,7 @@ BAD_FRAMES = {
     "missing": (None, "no .*img{}.jpg"),
     "zero bytes": (b"", "img{}.jpg, which is empty"),
     "truncated": (jpeg(frame())[:9000], "img{}.jpg must be a whole image file"),
-    "no image": (b"<html></html>", "img{}.jpg, which is no image format"),
+    "no image": (b"<html></html>", "img{}.jpg, which is none"),
     "another size": (jpeg(frame()[:240, :320]), "img46.jpg of .* px, img59.jpg of .* px"),
 }
 

@@ -31,7 +31,7 @@ def test_a_siamese_run_on_the_random_split_is_marked_as_leaking_and_served(data_
     folder = train(settings)
     network = split_model(keras.models.load_model(folder / "model.keras", compile=False))[2]
     assert {layer.compute_dtype for layer in network._flatten_layers()} == {"float32"}
-    rounded = ("float16", "dynamic", "int8")
+    rounded = ("dynamic", "int8")
     export_run(ExportConfig(run="siamese", runs=tmp_path, calibration=5, accept=rounded))
     done = evaluate(EvaluateConfig(run="siamese", runs=tmp_path, resamples=50))
     assert done.metrics["protocol"] == "random"
