@@ -23,6 +23,7 @@ _ARROWS = 15  # along each side
 _LONGEST = 0.98  # quantile that fills its cell; single longer ones at borders are artefacts
 _FAINT = 0.15  # of that; shorter arrows are left out
 _UNITS = 6
+_NO_MAP = "no map of where it looked:\nthat needs a model.keras\nwith ResNet50"
 _WIDTH = 7.2  # inches, a page's width
 _LOWER = 1.75  # inches, of the lower row
 
@@ -61,6 +62,7 @@ def answer_figure(answer: Answer, looked: Mapping[str, np.ndarray] | None = None
         _draw_units(panels[3], answer)
     else:
         panels[3].set_axis_off()
+        panels[3].text(0.5, 0.5, _NO_MAP, ha="center", va="center", size=7, color=INK)
     if answer.spotting is None:
         _draw_probabilities(figure.add_subplot(rows[1]), answer)
     else:

@@ -129,7 +129,8 @@ def load_artifact(path: Path) -> Artifact:
     """Load a model of this package, told apart by its name.
 
     Args:
-        path: A `.keras` file, a `.tflite` file or a SavedModel folder.
+        path: A `.keras` file, a `.tflite` file, a SavedModel folder, or the folder of its versions
+            as TensorFlow Serving takes it, of which the newest is loaded.
 
     Returns:
         The model.
@@ -142,6 +143,7 @@ def load_artifact(path: Path) -> Artifact:
         >>> answer({"onset": onset, "apex": apex}).shape  # doctest: +SKIP
         (1, 4)
     """
+    path = _newest_version(path)
     loaders = {".keras": KerasArtifact, ".tflite": LiteRTArtifact}
     loader = SavedModelArtifact if path.is_dir() else loaders.get(path.suffix)
     if loader is None or not path.exists():
@@ -159,6 +161,14 @@ def load_artifact(path: Path) -> Artifact:
             "A model must be one that this package exported, with inputs onset and apex. "
             f"Received: {path}, which could not be loaded ({first[:200]})."
         ) from error
+
+
+def _newest_version(path: Path) -> Path:
+    """Return the folder of the highest number in a folder of versions; anything else as it is."""
+    if not path.is_dir() or (path / "saved_model.pb").exists():
+        return path
+    versions = [entry for entry in path.iterdir() if entry.is_dir() and entry.name.isdecimal()]
+    return max(versions, key=lambda entry: int(entry.name), default=path)
 
 
 def require_pair(pair: Pair, frame_size: int) -> None:

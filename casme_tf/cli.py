@@ -6,7 +6,9 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
@@ -49,6 +51,12 @@ def main(verb: str | None = None, args: Sequence[str] | None = None) -> int:
         A command line that cannot be parsed exits with 2.
     """
     settings = (tyro.conf.FlagCreatePairsOff,)
+    for kind in VERBS.values():
+        _show_options_plainly(kind)
+    words = sys.argv[1:] if args is None else list(args)
+    if verb is None and words == ["--version"]:
+        print(f"casme-tf {version('casme-tf')}")
+        return 0
     if verb is None:
         config: Any = tyro.extras.subcommand_cli_from_dict(
             VERBS, prog="casme-tf", description=_description(), args=args, config=settings
@@ -60,20 +68,43 @@ def main(verb: str | None = None, args: Sequence[str] | None = None) -> int:
         _mute_native_log()
     try:
         command = importlib.import_module("casme_tf.commands")
-        return getattr(command, verb.replace("-", "_"))(config) or 0
+        status = getattr(command, verb.replace("-", "_"))(config) or 0
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; run the same command again", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _description() -> str:
     return (
         "Facial micro-expressions: two frames in, four class probabilities out. "
-        "Set TF_CPP_MIN_LOG_LEVEL to see TensorFlow's native log."
+        "Set TF_CPP_MIN_LOG_LEVEL to see TensorFlow's native log. "
+        "casme-tf --version prints the version."
     )
+
+
+def _show_options_plainly(config: type) -> None:
+    """Let help show an optional number as INT, not {None}|INT (default: None)."""
+    names: dict[Any, str] = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
+    for name, kind in get_type_hints(config, include_extras=True).items():
+        plain = kind.__origin__ if get_origin(kind) is Annotated else kind
+        options: dict[str, Any] = {}
+        values = [part for part in get_args(plain) if part is not type(None)]
+        if plain is bool or getattr(config, name, ...) == ():
+            options = {"help_behavior_hint": ""}
+        elif type(None) in get_args(plain):
+            literals = get_args(values[0]) if get_origin(values[0]) is Literal else ()
+            metavar = f"{{{','.join(literals)}}}" if literals else names[values[0]]
+            options = {"help_behavior_hint": "", "metavar": metavar}
+        if options:
+            config.__annotations__[name] = Annotated[kind, tyro.conf.arg(**options)]
 
 
 def _mute_native_log() -> None:

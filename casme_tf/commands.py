@@ -162,7 +162,10 @@ def report(config: configs.ReportConfig) -> None:
 def compare(config: configs.CompareConfig) -> None:
     """Compare two runs on the same clips."""
     from casme_tf.compare_runs import compare_runs, default_picture, draw_comparison
+    from casme_tf.report_figures import require_png
 
+    if config.out is not None:
+        require_png(config.out)
     done = compare_runs(config)
     picture = draw_comparison(done, config.out or default_picture(config))
     if config.json:

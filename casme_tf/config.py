@@ -32,7 +32,7 @@ class SynthesizeConfig:
     """Frames of a clip."""
     seed: int = 12
     """Seed of everything drawn."""
-    apexes: bool = True
+    apexes: Annotated[bool, arg(help="Leave the apexes out of the coding sheet.")] = True
     """Name apexes in the coding sheet; without them each has to be found."""
     workers: int | None = None
     """Processes. Default: the number of cores."""
@@ -165,19 +165,23 @@ class TrainConfig:
     """Side of what ResNet50 sees, px; smaller is faster. Default: --frame-size. That of motion_net
     is 28."""
     epochs: int | None = None
-    """Largest number of epochs. Default: the architecture's."""
+    """Largest number of epochs. Default: flow 25, siamese 120, motion_net 60."""
     batch_size: int | None = None
-    """Clips a step. Default: the architecture's."""
+    """Clips a step. Default: flow 10, siamese and motion_net 32."""
     patience: int | None = None
-    """Epochs without a better validation loss before it stops. Default: the architecture's."""
+    """Epochs without a better validation loss before it stops. Default: flow 6, siamese and
+    motion_net 12."""
     dropout: float | None = None
-    """Share of units dropped in the classifier. Default: the architecture's."""
+    """Share of units dropped in the classifier. Default: flow 0.5, siamese 0.25, motion_net 0.1."""
     learning_rate: float = 1e-4
     """Step size of Adam."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     """Arithmetic of training; the trained model is float32. auto takes mixed_bfloat16 where the
     processor has instructions for it and --network-size is 96 or more."""
-    augment: bool = True
+    augment: Annotated[
+        bool,
+        arg(help="Do not change clips at random (mirror, shift, rotation, scale, brightness)."),
+    ] = True
     """Change clips at random while training: mirror, small shift, rotation, scale, brightness."""
     seed: int = 12
     """Seed of everything random: split, first weights, order, augmentation, dropout."""
@@ -202,7 +206,9 @@ class CrossvalConfig:
     strain, 28 × 28), ststnet (small network on the same), motion_net (another one, that begins with
     what it learnt from drawn motion), flow and siamese (their ResNet50 frozen, the layers after it
     trained)."""
-    baselines: bool = True
+    baselines: Annotated[
+        bool, arg(help="Test no svm and ststnet beside; majority is always tested, at no cost.")
+    ] = True
     """Also test majority, svm and ststnet, which every figure should stand beside. Without it,
     majority alone."""
     run: str | None = None
@@ -235,17 +241,18 @@ class CrossvalConfig:
     head_motion: Literal["median", "similarity", "none"] = "median"
     """What svm, ststnet and motion_net take for the head's motion and subtract: the median of the
     flow, a fit of shift, turn and scale, or nothing."""
-    mirror: bool = True
+    mirror: Annotated[bool, arg(help="Add no mirrored copies of training clips.")] = True
     """Add a copy of each training clip, mirrored left and right."""
     epochs: int | None = None
-    """Number of epochs of networks; with --choose-epoch the largest. Default: the architecture's,
-    with --choose-epoch twice that."""
+    """Number of epochs of networks; with --choose-epoch the largest. Default: ststnet 40,
+    motion_net 20, flow 60, siamese 30; with --choose-epoch twice that."""
     batch_size: int | None = None
-    """Clips a step. Default: the architecture's."""
+    """Clips a step. Default: 32."""
     learning_rate: float | None = None
-    """Step size of Adam. Default: the architecture's."""
+    """Step size of Adam. Default: ststnet 0.001, motion_net 0.0001, flow and siamese 0.0003."""
     dropout: float | None = None
-    """Share of units dropped in networks. Default: the architecture's."""
+    """Share of units dropped in networks. Default: ststnet and flow 0.5, siamese 0.25, motion_net
+    0.1."""
     choose_epoch: bool = False
     """Set people of the training side apart and keep the epoch with their lowest loss. Default: the
     number of epochs is fixed beforehand, and networks train on all people but the tested."""
@@ -253,7 +260,10 @@ class CrossvalConfig:
     """Seed of everything random: folds, first weights, order, dropout."""
     resamples: int = 2000
     """Draws of subjects for the 95% intervals."""
-    frames: bool = True
+    frames: Annotated[
+        bool,
+        arg(help="Show no frames of clips in the report, so that it may be passed on."),
+    ] = True
     """Show frames of wrongly answered clips in the reports. Frames of CASME II are licensed: keep
     the files as the licence asks."""
     overwrite: bool = False
@@ -366,7 +376,10 @@ class ReportConfig:
     data_dir: Path | None = None
     """Folder that `tfds build` wrote to, for the frames. Default: the one that the run was trained
     on."""
-    frames: bool = True
+    frames: Annotated[
+        bool,
+        arg(help="Show no frames of clips in the report, so that it may be passed on."),
+    ] = True
     """Show frames of the clips that were answered wrong most confidently. Frames of CASME II are
     licensed: keep the file as the licence asks."""
 

@@ -77,6 +77,21 @@ def atomic_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def require_writable(path: Path) -> None:
+    """Check before long work that a file can be written.
+
+    Raises:
+        UserError: If it is a folder, or its folder cannot be made or written into.
+    """
+    folder = path.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if path.is_dir():
+        raise UserError(f"{path} must be a file to write. Received: a folder.")
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"{path} must be writable. Received: {folder}, which is not.")
+
+
 @contextmanager
 def explain_write_errors(path: Path | str) -> Iterator[None]:
     """Turn an `OSError` raised while writing `path` into a `UserError` that names it."""

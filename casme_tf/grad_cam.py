@@ -51,7 +51,7 @@ class GradCam:
     def __init__(self, model: Path) -> None:
         self._motion, self._encode, network = split_model(read_keras_model(model))
         parts = {operation.name: operation for operation in network.operations}
-        if not {"backbone", "embedding"} & parts.keys():
+        if not _has_resnet(network):
             raise NoBackboneError(
                 "Grad-CAM needs a model with ResNet50, of the architecture flow or siamese. "
                 f"Received: {model}."
@@ -104,6 +104,11 @@ class GradCam:
             elif not isinstance(operation, keras.layers.InputLayer):
                 x = operation(x)
         return maps, x
+
+
+def _has_resnet(model: keras.Model) -> bool:
+    parts = [part for part in model.operations if isinstance(part, keras.Model)]
+    return any(part.name == _RESNET or _has_resnet(part) for part in parts)
 
 
 def _find_resnet(chain: keras.Model) -> keras.Model:

@@ -10,7 +10,7 @@ from casme_tf.config import PredictConfig
 from casme_tf.errors import UserError
 from casme_tf.images import read_rgb
 from casme_tf.recognizer import Recognizer
-from casme_tf.report_figures import save_png
+from casme_tf.report_figures import require_png, save_png
 from casme_tf.run import CONFIG, RunRecord, model_file, run_folder
 from casme_tf.spot_intervals import is_long
 from casme_tf.video_frames import open_frames
@@ -33,6 +33,8 @@ def predict(config: PredictConfig) -> list[Answer]:
             found, or arguments contradict one another.
     """
     _check(config)
+    if config.figure is not None:
+        require_png(config.figure)
     numbers = {name: _number(name, getattr(config, name)) for name in PAIR if config.clip}
     model = model_path(config.runs, config.run, config.model)
     with Recognizer(

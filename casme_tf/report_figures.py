@@ -20,7 +20,7 @@ from PIL import Image
 
 from casme_tf.consistency import Consistency
 from casme_tf.errors import UserError
-from casme_tf.files import atomic_file
+from casme_tf.files import atomic_file, require_writable
 from casme_tf.precision_recall import GRID, PrecisionRecall
 
 INK = "#22303c"
@@ -221,13 +221,14 @@ def image_uri(figure: Figure) -> str:
 
 
 def require_png(path: Path) -> None:
-    """Make sure, before long work, that a picture's name is that of a PNG file.
+    """Check before long work that a picture can be written as a PNG file.
 
     Raises:
-        UserError: If it is not.
+        UserError: If its name does not end in .png, or it cannot be written.
     """
     if path.suffix.lower() != ".png":
         raise UserError(f"A picture's name must end in .png. Received: {path}.")
+    require_writable(path)
 
 
 @matplotlib.rc_context(STYLE)

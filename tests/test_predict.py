@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -6,12 +7,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from casme_tf.answer import Answer
+from casme_tf.answer_figure import answer_figure
 from casme_tf.artifacts import load_artifact
 from casme_tf.cli import main
+from casme_tf.config import TrainConfig
 from casme_tf.face_crop import Box
 from casme_tf.images import read_rgb, resize
 from casme_tf.input_pipeline import resize_frame
 from casme_tf.labels import CLASSES
+from casme_tf.recognizer import Recognizer
+from casme_tf.training import train
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +64,58 @@ def test_the_answer_is_printed_for_people(run, clip, capsys):
     assert lines[-1] == "frames taken as they are"
     assert lines[0] in CLASSES
     assert [line.split()[0] for line in lines[1:5]] == list(CLASSES)
+
+
+@pytest.fixture(scope="module")
+def motion_run(data_dir, tmp_path_factory):
+    """A run without ResNet50."""
+    settings = TrainConfig(
+        arch="motion_net",
+        data_dir=data_dir,
+        runs=tmp_path_factory.mktemp("runs"),
+        frame_size=64,
+        epochs=1,
+    )
+    return train(settings)
+
+
+def test_a_network_without_resnet_is_drawn_without_a_map(motion_run, clip, tmp_path, capsys):
+    figure = tmp_path / "answer.png"
+    flags = ["--cropped", "--figure", str(figure)]
+    assert main("predict", ask(motion_run, clip["crops"], *flags)) == 0
+    assert figure.exists()
+    assert capsys.readouterr().out.splitlines()[-1] == str(figure)
+    answered = answer_of(motion_run / "model.keras", clip)
+    with Recognizer(motion_run / "model.keras") as recognizer:
+        assert recognizer.looked_at(answered) is None
+    texts = [text.get_text() for axes in answer_figure(answered).axes for text in axes.texts]
+    assert any("needs a model.keras" in text for text in texts)
+
+
+def answer_of(model, clip) -> Answer:
+    with Recognizer(model) as recognizer:
+        return recognizer.pair(*map(read_rgb, clip["crops"]), cropped=True)
+
+
+def test_the_folder_of_versions_is_taken_as_serving_takes_it(run, clip, tmp_path):
+    newest = answer_of(run / "saved_model" / "1", clip).probabilities
+    assert answer_of(run / "saved_model", clip).probabilities == newest
+    # Version 10 is newer than 9, and names that are no numbers are not versions.
+    for name in ("9", "notes"):
+        (tmp_path / name).mkdir()
+    shutil.copytree(run / "saved_model" / "1", tmp_path / "10")
+    assert answer_of(tmp_path, clip).probabilities == newest
+
+
+@pytest.mark.parametrize("name", ["answer.jpg", "folder.png", "file/answer.png"])
+def test_a_figure_that_cannot_be_written_is_said_before_the_answer(
+    run, clip, tmp_path, capsys, monkeypatch, name
+):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("casme_tf.predict.Recognizer", None)  # would fail if it were reached
+    assert main("predict", ask(run, clip["crops"], "--figure", str(tmp_path / name))) == 1
+    assert name.split("/")[0] in capsys.readouterr().err
 
 
 def test_crops_and_litert_need_no_tensorflow(run, clip):
