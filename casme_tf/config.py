@@ -138,6 +138,8 @@ class DemoConfig:
     """Folder for the corpus, the prepared pairs and the built data set; made anew."""
     runs: Path = RUNS
     """Folder of all runs; the demo's is `demo`, made anew."""
+    seed: int = 12
+    """Seed of everything random: the drawings, the split, the training."""
 
 
 @dataclass(frozen=True)
