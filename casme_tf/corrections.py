@@ -22,6 +22,7 @@ SHIPPED_CORRECTIONS = Path(__file__).with_name("data") / "corrections.csv"
 _COLUMNS = ("subject", "clip", "field", "sheet_value", "value", "reason")
 
 _VALUE_PARSERS: dict[str, Callable[[str], object]] = {
+    "clip": lambda text: parse_clip(text, "value"),
     "onset": lambda text: parse_frame(text, "value"),
     "apex": lambda text: parse_frame(text, "value"),
     "offset": lambda text: parse_frame(text, "value"),
@@ -37,8 +38,8 @@ class Correction:
     Args:
         row: Its row number in the file, from 1.
         subject: Subject such as "sub05".
-        clip: Clip such as "EP09_05f".
-        field: What is wrong: onset, apex, offset, action_units or emotion.
+        clip: Clip such as "EP09_05f"; where the clip's name is wrong, as the sheet has it.
+        field: What is wrong: clip, onset, apex, offset, action_units or emotion.
         sheet_value: What a sheet must say for the row to apply, so that it is left alone in the
             versions that are right: a value, or a field's name for "the same as that field".
             Blank: apply always.
@@ -114,7 +115,7 @@ def _correction(row: int, cells: dict[str, str]) -> Correction:
     return Correction(
         row=row,
         subject=parse_subject(cells["subject"], "subject"),
-        clip=parse_clip(cells["clip"], "clip"),
+        clip=cells["clip"] if cells["field"] == "clip" else parse_clip(cells["clip"], "clip"),
         field=cells["field"],
         sheet_value=cells["sheet_value"],
         value=cells["value"],

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,19 +27,25 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
 
-    def missing(self, names: Iterable[str]) -> list[str]:
-        """Return those of `names` that are not in the header exactly once."""
-        seen = [_key(name) for name in self.header]
-        return [name for name in names if seen.count(_key(name)) != 1]
+    def missing(self, names: Iterable[str | Sequence[str]]) -> list[str]:
+        """Return those of `names` that are not in the header exactly once.
 
-    def records(self, columns: Mapping[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
+        Args:
+            names: Names of columns, or of several the names that a column may have, of which the
+                first is returned.
+        """
+        return [_names(name)[0] for name in names if len(self._places(name)) != 1]
+
+    def records(
+        self, columns: Mapping[str, str | Sequence[str]]
+    ) -> Iterator[tuple[int, dict[str, str]]]:
         """Yield `(row number, {field: text})` for each row with something in these columns.
 
         Args:
-            columns: Field name to column name. Case, blanks and underscores do not matter.
+            columns: Field name to column name, or to the names that it may have. Case, blanks and
+                underscores do not matter.
         """
-        seen = [_key(name) for name in self.header]
-        places = {field: seen.index(_key(name)) for field, name in columns.items()}
+        places = {field: self._places(name)[0] for field, name in columns.items()}
         for number, cells in self.rows:
             record = {
                 field: cells[place] if place < len(cells) else "" for field, place in places.items()
@@ -46,12 +53,21 @@ class Table:
             if any(record.values()):
                 yield number, record
 
+    def below(self, number: int) -> Table:
+        """Return the table whose header is the row of that number."""
+        header = dict(self.rows)[number]
+        return Table(header, tuple(row for row in self.rows if row[0] > number))
+
+    def _places(self, name: str | Sequence[str]) -> list[int]:
+        wanted = {_key(each) for each in _names(name)}
+        return [place for place, cell in enumerate(self.header) if _key(cell) in wanted]
+
 
 def read_tables(path: Path | str) -> list[Table]:
     """Read every table of a spreadsheet file.
 
     Args:
-        path: An .xlsx file, or a .csv file in UTF-8 with commas, semicolons or tabs.
+        path: An .xlsx file, or a .csv file in UTF-8 or UTF-16 with commas, semicolons or tabs.
 
     Returns:
         One table for each worksheet that is not empty; a .csv has one worksheet.
@@ -110,16 +126,16 @@ def _xlsx_worksheets(path: Path, content: bytes) -> list[Worksheet]:
 
 def _csv_worksheets(path: Path, content: bytes) -> list[Worksheet]:
     try:
-        text = content.decode("utf-8-sig")
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if wide else "utf-8-sig")
         if "\0" in text:
             raise ValueError("NUL")
-        first_line = text.lstrip().partition("\n")[0]
-        delimiter = max(",;\t", key=first_line.count)
+        delimiter = max(",;\t", key="\n".join(text.splitlines()[:20]).count)
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except (ValueError, csv.Error):
         raise UserError(
-            f"{path} must be a table as text in UTF-8 (.csv). Received: a binary file or another "
-            "encoding. Save it again as CSV UTF-8 in a spreadsheet program."
+            f"{path} must be a table as text in UTF-8 or UTF-16 (.csv). Received: a binary file or "
+            "another encoding. Save it again as CSV UTF-8 in a spreadsheet program."
         ) from None
     return [[(number, tuple(map(_text, row))) for number, row in enumerate(rows, start=1)]]
 
@@ -130,6 +146,10 @@ def _text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()
+
+
+def _names(name: str | Sequence[str]) -> Sequence[str]:
+    return (name,) if isinstance(name, str) else name
 
 
 def _key(name: str) -> str:

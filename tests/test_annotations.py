@@ -135,12 +135,19 @@ def test_versions_are_told_apart_by_content(tmp_path):
         return read_coding_sheet(write_sheet(tmp_path / name, rows)).version
 
     added = sheet_row("24", "EP02_07", emotion="disgust")
-    assert version(sheet_of_2014()) == "coding sheet 2014 (255 rows)"
-    assert version(sheet_of_2014([added])) == "later coding sheet (256 rows)"
+    assert version(sheet_of_2014()) == "edition of 2014 (255 rows)"
+    assert version(sheet_of_2014([added])) == "later edition (256 rows)"
     assert version(sheet_of_2014()[:-1], "CASME2-coding-20140508.xlsx") == "coding sheet"
-    other_apex = sheet_of_2014()
-    other_apex[9][4] = "/"
-    assert version(other_apex) == "coding sheet"
+    filled = sheet_of_2014()
+    filled[0][4] = "300"  # a copy that goes round has it
+    assert version(filled) == "edition of 2014 (255 rows)"
+    of_2019 = sheet_of_2014()
+    sad = [row for row in of_2019 if row[-1] == "sadness"][:3]
+    for row in sad:
+        row[-1] = "surprise"
+    assert version(of_2019) == "edition of 2019 (255 rows)"
+    notes = read_coding_sheet(tmp_path / "any.xlsx").notes
+    assert "Compare figures of the same edition only" in notes[-1]
 
 
 def test_shipped_correction_needs_the_mistake(tmp_path):
@@ -153,7 +160,7 @@ def test_shipped_correction_needs_the_mistake(tmp_path):
     assert len(applied) == 1
     assert applied[0].startswith("row 3 (sub05/EP09_05f): apex read as '/' instead of '60' (")
 
-    as_it_is = read_coding_sheet(tmp_path / "2014.xlsx", corrections=None)
+    as_it_is = read_coding_sheet(tmp_path / "2014.xlsx", corrections=())
     assert as_it_is.clips[1].apex == 60
     assert (
         "row 3 (sub05/EP09_05f): apex equals onset (frame 60): the pair shows no motion"
@@ -248,7 +255,7 @@ def test_a_correction_mends_an_error(tmp_path):
         ],
         CORRECTIONS_HEADER,
     )
-    read = read_coding_sheet(sheet, corrections=fixes)
+    read = read_coding_sheet(sheet, corrections=[fixes])
     assert read.clips[0] == Clip("sub01", "EP1", 46, 59, 86, "4", "happiness")
     assert read.clips[1].apex == 59
     assert len(read.notes) == 3
@@ -262,7 +269,7 @@ def test_own_corrections_must_be_about_the_sheet(tmp_path):
     fixes = write_sheet(
         tmp_path / "mine.csv", [["01", "EP7", "apex", "", 5, "Why not."]], CORRECTIONS_HEADER
     )
-    assert problems_of(sheet, corrections=fixes) == [
+    assert problems_of(sheet, corrections=[fixes]) == [
         "mine.csv row 2: a correction must be about a clip of the sheet. Received: sub01/EP7."
     ]
     write_sheet(
@@ -275,21 +282,93 @@ def test_own_corrections_must_be_about_the_sheet(tmp_path):
         ],
         CORRECTIONS_HEADER,
     )
-    problems = problems_of(sheet, corrections=fixes)
+    problems = problems_of(sheet, corrections=[fixes])
     assert [line.split(":")[0] for line in problems] == ["row 2", "row 3", "row 4", "row 5"]
-    assert "field must be one of onset, apex, offset, action_units, emotion" in problems[0]
+    assert "field must be one of clip, onset, apex, offset, action_units, emotion" in problems[0]
     write_sheet(fixes, [["01", "EP02_01f"]], ["subject", "clip"])
     with pytest.raises(UserError, match="not there once: field, sheet_value, value, reason"):
-        read_coding_sheet(sheet, corrections=fixes)
+        read_coding_sheet(sheet, corrections=[fixes])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "utf-8"])
+@pytest.mark.parametrize("separator", [";", ",", "\t"])
+def test_tables_as_excel_saves_them(tmp_path, encoding, separator):
+    path = tmp_path / "sheet.csv"
+    lines = [HEADER, sheet_row("01", "EP1"), sheet_row("02", "EP2")]
+    text = "\n".join(separator.join("" if c is None else str(c) for c in row) for row in lines)
+    path.write_bytes(text.encode(encoding))
+    assert [clip.clip for clip in read_coding_sheet(path).clips] == ["EP1", "EP2"]
+
+
+def test_headers_of_copies_are_taken(tmp_path):
+    short = ["Subject", "Filename", "", "Onset", "Apex Frame", "Offset", "", "AU", "Emotion"]
+    path = write_sheet(tmp_path / "sheet.csv", [["Coding of 2014"], short, sheet_row()], [""])
+    (clip,) = read_coding_sheet(path).clips
+    assert clip == Clip("sub01", "EP02_01f", 46, 59, 86, "4", "happiness")
+
+
+@pytest.mark.parametrize(
+    ("column", "database"),
+    [("Inducement Code", "SAMM"), ("TotalMF1", "SMIC"), ("EmotionId", "DFME")],
+)
+def test_tables_of_other_databases_are_named_in_one_line(tmp_path, column, database):
+    prose = [["Symbol key"]] * 13
+    rows = [[*HEADER, column], [*sheet_row("006", "006_1_2", emotion="Contempt"), 1]]
+    path = write_sheet(tmp_path / "table.xlsx", [*prose, *rows], ["Codes"])
+    with pytest.raises(UserError, match=f"is a table of {database}") as caught:
+        read_coding_sheet(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_that_cannot_be_read_are_left_out_on_demand(tmp_path):
+    rows = [
+        sheet_row("01", "EP1"),
+        sheet_row("01", "../EP2"),
+        sheet_row("02", "EP3", emotion="anger"),
+        sheet_row("02", "EP4", onset=60, apex=50),
+    ]
+    path = write_sheet(tmp_path / "sheet.csv", rows)
+    assert len(problems_of(path)) == 3
+    sheet = read_coding_sheet(path, leave_out=True)
+    assert [clip.clip for clip in sheet.clips] == ["EP1"]
+    assert list(sheet.left_out) == problems_of(path)
+    write_sheet(path, rows[1:])
+    assert len(problems_of(path, leave_out=True)) == 3  # nothing would be left
+
+
+def test_a_name_of_a_clip_can_be_corrected(tmp_path):
+    rows = [sheet_row("01", "../EP2", apex=59), sheet_row("02", "../EP2")]
+    sheet = write_sheet(tmp_path / "sheet.csv", rows)
+    fixes = write_sheet(
+        tmp_path / "mine.csv",
+        [
+            ["01", "../EP2", "clip", "", "EP2", "Typing mistake."],
+            ["01", "EP2", "apex", "59", "58", "Another."],
+            ["02", "../EP2", "clip", "", "EP3", "Typing mistake."],
+        ],
+        CORRECTIONS_HEADER,
+    )
+    clips = read_coding_sheet(sheet, corrections=[SHIPPED_CORRECTIONS, fixes]).clips
+    assert [(clip.subject, clip.clip, clip.apex) for clip in clips] == [
+        ("sub01", "EP2", 58),
+        ("sub02", "EP3", 59),
+    ]
+
+
+def test_many_clips_that_are_unusual_alike_take_one_line(tmp_path):
+    rows = [sheet_row("01", f"EP{i}", apex="/") for i in range(48)]
+    assert read_coding_sheet(write_sheet(tmp_path / "sheet.csv", rows)).notes == (
+        "48 clips: no apex (sub01/EP0, sub01/EP1, sub01/EP2, sub01/EP3, sub01/EP4, …)",
+    )
 
 
 def test_wrong_columns_are_named(tmp_path):
     path = write_sheet(
-        tmp_path / "sheet.xlsx", [["01", "EP1", 3]], ["Subject", "Filename", "Onset"]
+        tmp_path / "sheet.xlsx", [["01", "EP1", 3]], ["Subject", "Filename", "Begin"]
     )
     with pytest.raises(UserError) as caught:
         read_coding_sheet(path)
-    assert "with Subject, Filename, Onset;" in str(caught.value)
+    assert "with Subject, Filename, Begin;" in str(caught.value)
     assert str(caught.value).endswith(
         "not there once: OnsetFrame, ApexFrame, OffsetFrame, Action Units, Estimated Emotion."
     )
