@@ -90,7 +90,7 @@ def _description() -> str:
     )
 
 
-def _show_options_plainly(config: type) -> None:
+def _show_options_plainly(config: Any) -> None:
     """Let help show an optional number as INT, not {None}|INT (default: None)."""
     names: dict[Any, str] = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
     for name, kind in get_type_hints(config, include_extras=True).items():

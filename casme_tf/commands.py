@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 
 from casme_tf import config as configs
@@ -30,13 +31,17 @@ def synthesize(config: configs.SynthesizeConfig) -> None:
 def prepare_dataset(config: configs.PrepareConfig) -> int:
     """Prepare the pairs of a corpus; 1 if some could not be and that is not allowed."""
     from casme_tf.corrections import SHIPPED_CORRECTIONS
+    from casme_tf.figure_text import count
     from casme_tf.prepare import prepare_dataset
 
+    corrections = [SHIPPED_CORRECTIONS] if config.shipped_corrections else []
+    corrections += [config.corrections] if config.corrections else []
     done = prepare_dataset(
         config.raw,
         config.coding,
         config.out,
-        corrections=config.corrections or SHIPPED_CORRECTIONS,
+        corrections=corrections,
+        leave_out=config.allow_missing,
         face_model=config.face_model,
         face_detector=config.face_detector,
         spot=None if config.spot == "none" else config.spot,
@@ -44,11 +49,15 @@ def prepare_dataset(config: configs.PrepareConfig) -> int:
     )
     for note in done.notes:
         print(f"note: {note}", file=sys.stderr)
-    for subject, clip, reason in done.failures:
-        print(f"not prepared: {subject}/{clip}: {reason}", file=sys.stderr)
+    for problem in done.left_out:
+        print(f"left out: {problem}", file=sys.stderr)
+    for reason, clips in _by_reason(done.failures).items():
+        print(f"not prepared: {clips}: {reason}", file=sys.stderr)
+    print(f"coding sheet: {done.sheet}")
     print(
         f"{config.out}: {done.prepared} clips prepared, {done.reused} kept, "
         f"{len(done.failures)} not prepared"
+        + (f", {count(len(done.left_out), 'row')} left out" if done.left_out else "")
     )
     if done.failures and not config.allow_missing:
         print(
@@ -58,6 +67,17 @@ def prepare_dataset(config: configs.PrepareConfig) -> int:
         )
         return 1
     return 0
+
+
+def _by_reason(failures: Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    """Name the clips of each reason; where they are many, their number and the first."""
+    names: dict[str, list[str]] = {}
+    for subject, clip, reason in failures:
+        names.setdefault(reason, []).append(f"{subject}/{clip}")
+    return {
+        reason: ", ".join(clips) if len(clips) <= 5 else f"{len(clips)} clips, {clips[0]} the first"
+        for reason, clips in names.items()
+    }
 
 
 def train(config: configs.TrainConfig) -> None:

@@ -49,7 +49,11 @@ class PrepareConfig:
     out: Path
     """Folder to write to; run again, it does only what is missing or has changed."""
     corrections: Path | None = None
-    """Your corrections of the sheet (.csv). Default: those that come with this package."""
+    """Your corrections of the sheet (.csv), applied after those that come with this package."""
+    shipped_corrections: Annotated[
+        bool, arg(help="Do not apply the corrections that come with this package.")
+    ] = True
+    """Apply the corrections that come with this package."""
     spot: Literal["flow", "ten-cell", "none"] = "flow"
     """How an apex is found that the sheet lacks: flow (the pattern of motion that comes and goes),
     ten-cell (how much ten cells of the face change), or none (such clips are not prepared)."""
@@ -61,7 +65,7 @@ class PrepareConfig:
     workers: int | None = None
     """Threads. Default: the number of cores."""
     allow_missing: bool = False
-    """Succeed although some clips could not be prepared."""
+    """Succeed although some clips could not be prepared, or rows of the sheet not be read."""
 
 
 @dataclass(frozen=True)

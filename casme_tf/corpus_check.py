@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from tqdm import tqdm
 
 from casme_tf.errors import UserError
 from casme_tf.face_crop import FaceDetector, NoFaceError
 from casme_tf.images import read_rgb
 from casme_tf.layers import FarnebackFlow
+from casme_tf.progress import progress
 from casme_tf.synthetic import open_corpus, true_flow
 
 WINDOW = 512
@@ -102,7 +102,7 @@ def measure_corpus(corpus: Path | str, *, limit: int | None = None) -> CorpusMea
     moving: list[list[float]] = []
     in_graph = tf.function(FarnebackFlow())
     with FaceDetector() as detector:
-        for subject, clip, first, last in tqdm(
+        for subject, clip, first, last in progress(
             chosen[["subject", "clip", "onset", "apex"]].itertuples(index=False, name=None),
             total=count,
             desc="Measuring clips",

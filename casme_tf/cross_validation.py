@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from casme_tf.engines import ENGINES
 from casme_tf.errors import UserError
@@ -18,6 +16,7 @@ from casme_tf.fold_files import FoldFiles, FoldResult
 from casme_tf.fold_task import FoldTask, Transform
 from casme_tf.leaks import guard_folds
 from casme_tf.learners import Inputs
+from casme_tf.progress import progress
 from casme_tf.protocols import PROTOCOLS
 from casme_tf.provenance import Fitted
 from casme_tf.split import Split, check_clips
@@ -59,12 +58,13 @@ def cross_validate(
         make_model: Makes a new `keras.Model`, scikit-learn classifier or `Learner`; see
             `KerasLearner` and `SklearnLearner` for what is required.
         inputs: Arrays `(n, ...)` by name, clips first; or one array.
-        labels: `(n,)` int classes, from 0.
+        labels: `(n,)` int classes, from 0; or names of classes.
         subjects: `(n,)` subject of each clip.
         protocol: One of `PROTOCOLS`, or the folds themselves. Default "loso".
         seed: Of everything that is drawn: folds, weights, order. Default 0.
         clips: `(n,)` name of each clip. Default: its number.
-        class_names: Names of the classes. Default: their numbers, up to the largest in `labels`.
+        class_names: Names of the classes. Default: those in `labels`, sorted; of int labels their
+            numbers, up to the largest.
         epochs: Number of epochs of a Keras model; with validation clips, the largest. Default 100.
         batch_size: Clips in a step of a Keras model. Default 32.
         learning_rate: Of a Keras model's Adam. Default 1e-3.
@@ -101,6 +101,9 @@ def cross_validate(
         >>> table.columns.tolist()
         ['subject', 'clip', 'fold', 'y_true', 'y_pred', '0', '1']
     """
+    if np.asarray(labels).dtype.kind in "OSU" and class_names is None:
+        found, labels = np.unique(np.asarray(labels, str), return_inverse=True)
+        class_names = found.tolist()
     arrays, labels, subjects, clips = _checked(inputs, labels, subjects, clips)
     names = _class_names(class_names, labels)
     for what, number in (("epochs", epochs), ("batch_size", batch_size), ("workers", workers)):
@@ -128,14 +131,14 @@ def cross_validate(
     kept = [files.read(split.name) for split in splits] if files else []
     results = {result.name: result for result in kept if result is not None}
     missing = [split for split in splits if split.name not in results]
-    with tqdm(
+    with progress(
         total=len(splits), initial=len(results), desc="cross-validation", unit="fold"
-    ) as progress:
+    ) as bar:
         for result in ENGINES[engine](task.start, missing, workers) if missing else ():
             if files is not None:
                 files.write(result)
             results[result.name] = result
-            progress.update()
+            bar.update()
     if files is not None:
         files.write_histories(results[split.name] for split in splits)
     return _tabulate(splits, results, labels, subjects, clips, names)
@@ -150,10 +153,12 @@ def _checked(
     """Return everything as arrays, if each has one row a clip."""
     subjects, labels = check_clips(subjects, labels)
     if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
+        received = f"{labels.dtype}" + (
+            f" from {labels.min()}" if labels.dtype.kind in "if" else ""
+        )
         raise UserError(
-            "labels must be classes as whole numbers from 0. "
-            f"Received: {labels.dtype} from {labels.min()}. "
-            "For names, take np.unique(names, return_inverse=True)."
+            "labels must be classes as whole numbers from 0, or names without class_names. "
+            f"Received: {received}."
         )
     named = inputs if isinstance(inputs, Mapping) else {"inputs": inputs}
     arrays = {str(name): np.asarray(array) for name, array in named.items()}
@@ -163,6 +168,13 @@ def _checked(
             f"inputs must be arrays with one row for each of {len(labels)} clips. "
             f"Received: {shapes}."
         )
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            clip = int(np.argwhere(~np.isfinite(array))[0][0])
+            raise UserError(
+                f"inputs must be finite numbers. Received: NaN or infinity in {name!r}, first in "
+                f"row {clip}. Leave such clips out, or fill in what is missing."
+            )
     given = np.arange(len(labels)) if clips is None else np.asarray(clips)
     if given.shape != labels.shape:
         raise UserError(
@@ -191,7 +203,7 @@ def _splits(
     validation: bool,
     k: int,
 ) -> list[Split]:
-    """Return the folds, each with a name of its own that can be a file's."""
+    """Return the folds, each with a name of its own."""
     if isinstance(protocol, str):
         if protocol not in PROTOCOLS:
             raise UserError(
@@ -204,11 +216,8 @@ def _splits(
         for number, split in enumerate(protocol, start=1)
     ]
     names = [split.name for split in splits]
-    if len(set(names)) < len(names) or not all(re.fullmatch(r"\w[\w.-]*", x) for x in names):
-        raise UserError(
-            "Folds must have different names of letters, digits, '_', '-' and '.'. "
-            f"Received: {', '.join(names)}."
-        )
+    if len(set(names)) < len(names):
+        raise UserError(f"Folds must have different names. Received: {', '.join(names)}.")
     return splits
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from casme_tf import figure_text
 from casme_tf.config import CrossvalConfig
@@ -32,10 +31,11 @@ from casme_tf.crossval_record import (
     write_beside,
 )
 from casme_tf.engines import cores
-from casme_tf.files import atomic_file, atomic_folder, explain_write_errors
+from casme_tf.files import atomic_file, atomic_folder, explain_write_errors, locked
 from casme_tf.fold_files import HISTORIES
 from casme_tf.input_pipeline import load_pairs
 from casme_tf.learners import Inputs
+from casme_tf.progress import progress
 from casme_tf.report_html import write_report
 from casme_tf.run import CONFIG, FOLDS, LABELS, METRICS, PREDICTIONS
 from casme_tf.scheme_clips import SchemeClips, select_clips
@@ -107,10 +107,12 @@ def crossval(config: CrossvalConfig) -> Crossval:
         _ = shared.backbone  # complains before anything is fitted
     for plan in plans:
         if plan not in missing:
-            tqdm.write(f"{plan.folder.name}: kept, with the same settings", file=sys.stderr)
+            progress.write(f"{plan.folder.name}: kept, with the same settings", file=sys.stderr)
             continue
-        tqdm.write(f"{plan.folder.name}:", file=sys.stderr)
+        progress.write(f"{plan.folder.name}:", file=sys.stderr)
         _make_run(plan, clips, shared, config)
+    if not missing:
+        progress.write("nothing was missing; --overwrite computes all of it again", file=sys.stderr)
     for plan in plans:
         others = comparable_runs(plan.folder)
         write_beside(plan.folder, others)
@@ -130,6 +132,13 @@ def _make_run(
     plan: Plan, clips: SchemeClips, shared: CrossvalInputs, config: CrossvalConfig
 ) -> None:
     """Compute the folds in the work folder, and the run from them."""
+    with locked(plan.folder):
+        _make_locked_run(plan, clips, shared, config)
+
+
+def _make_locked_run(
+    plan: Plan, clips: SchemeClips, shared: CrossvalInputs, config: CrossvalConfig
+) -> None:
     with explain_write_errors(plan.work):
         plan.work.mkdir(parents=True, exist_ok=True)
         plan.record.save(plan.work / CONFIG)

@@ -9,13 +9,13 @@ from functools import cached_property
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from casme_tf.augmentation import mirror
 from casme_tf.layers import FarnebackFlow, FlowToColor, RGBToGray, UVStrain
 from casme_tf.learners import Inputs
 from casme_tf.models.backbone import resnet50_backbone
 from casme_tf.models.fold_batch_norm import fold_batch_norm
+from casme_tf.progress import progress
 
 _FLOWS, _IMAGES = 8, 16  # a batch
 
@@ -159,7 +159,7 @@ class CrossvalInputs:
             return function(*(tf.constant(a[start : start + size]) for a in arrays)).numpy()
 
         with ThreadPoolExecutor(self.workers) as pool:
-            parts = tqdm(pool.map(apply, starts), total=len(starts), desc=title, unit="batch")
+            parts = progress(pool.map(apply, starts), total=len(starts), desc=title, unit="batch")
             return np.concatenate(list(parts))
 
 

@@ -113,7 +113,7 @@ def run_folders(config: CrossvalConfig) -> dict[str, Path]:
     """Return the folder of the run of each baseline and each architecture asked for.
 
     Raises:
-        UserError: If a name is no folder's name, or all runs exist and are not to be replaced.
+        UserError: If a name is no folder's name.
     """
     asked = list(dict.fromkeys(config.arch))
     baselines = BASELINES if config.baselines else BASELINES[:1]
@@ -123,8 +123,6 @@ def run_folders(config: CrossvalConfig) -> dict[str, Path]:
         if config.run is not None:
             name = config.run if asked == [arch] else f"{config.run}-{arch}"
         folders[arch] = run_folder(config.runs, name)
-    if all(folder.exists() for folder in folders.values()) and not config.overwrite:
-        raise _exists(list(folders.values()))
     return folders
 
 
@@ -155,9 +153,13 @@ def unfinished(plans: list[Plan], *, overwrite: bool) -> list[Plan]:
         UserError: If a run exists or was begun with other settings, and is not to be replaced.
     """
     missing = [plan for plan in plans if overwrite or not plan.folder.exists()]
-    others = [p for p in plans if p not in missing and _differing(p.folder, p.record)]
-    if others:
-        raise _exists([plan.folder for plan in others])
+    for plan in plans:
+        if plan not in missing and (differing := _differing(plan.folder, plan.record)):
+            raise UserError(
+                f"A run must not exist yet, or be of the same cross-validation. Received: "
+                f"{plan.folder}, which differs in {', '.join(differing)}. Choose another name with "
+                "--run, or pass --overwrite."
+            )
     for plan in plans:
         if plan not in missing and not _differing(plan.work, plan.record):
             shutil.rmtree(plan.work)  # the run was published, and what it was made of left behind
@@ -199,6 +201,7 @@ def _plan(arch: str, folder: Path, config: CrossvalConfig, clips: SchemeClips) -
     counts = np.bincount(clips.labels, minlength=len(clips.classes)).tolist()
     about = {
         "corpus": clips.corpus,
+        "coding_sheet": clips.coding_sheet,
         "protocol": config.protocol,
         "leak": leak,
         "folds": len(splits),
@@ -214,14 +217,6 @@ def _plan(arch: str, folder: Path, config: CrossvalConfig, clips: SchemeClips) -
         versions() | {"scikit-learn": version("scikit-learn")},
     )
     return Plan(entry, folder, splits, recipe, record)
-
-
-def _exists(folders: list[Path]) -> UserError:
-    names = ", ".join(str(folder) for folder in folders)
-    return UserError(
-        f"Runs must not exist yet. Received: {names}. Choose another name with --run, or pass "
-        "--overwrite."
-    )
 
 
 def _recipe(entry: CrossValidated, config: CrossvalConfig) -> FoldRecipe | None:

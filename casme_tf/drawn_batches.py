@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from casme_tf.augmentation import Augmentation, augment_flow
 from casme_tf.labels import FOUR, MEGC3
+from casme_tf.progress import progress
 from casme_tf.synthetic.fields import DRAWN_EMOTIONS, Ingredients, MotionFields, draw_fields
 from casme_tf.synthetic.fields.expressions import class_of
 from casme_tf.synthetic.fields.painted_pairs import painted_fields
@@ -28,7 +28,7 @@ Batch = tuple[np.ndarray, dict[str, np.ndarray]]
 def paint_bank(count: int, seed: int, ingredients: Ingredients) -> MotionFields:
     """Compute the flow of so many painted pairs, to be used again and again."""
     parts = []
-    with tqdm(total=count, desc="painting skins", unit="pair") as bar:
+    with progress(total=count, desc="painting skins", unit="pair") as bar:
         for part in painted_fields(count, seed, ingredients):
             parts.append(part)
             bar.update(len(part))

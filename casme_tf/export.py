@@ -15,7 +15,7 @@ import numpy as np
 from casme_tf.artifacts import predict_in_batches
 from casme_tf.config import ExportConfig
 from casme_tf.errors import UserError
-from casme_tf.files import atomic_file, explain_write_errors
+from casme_tf.files import atomic_file, explain_write_errors, locked
 from casme_tf.input_pipeline import Pairs, load_pairs, take
 from casme_tf.model_card import write_model_card
 from casme_tf.parity import EIGHT_BITS, EXACT, HALF, describe_parity, measure_parity
@@ -117,7 +117,7 @@ def export_run(config: ExportConfig) -> Export:
         part = f"{part} and training"
     forms = config.formats or NUMBER_FORMATS
 
-    with explain_write_errors(run):
+    with locked(run / ".export"), explain_write_errors(run):
         work = run / ".export"
         shutil.rmtree(work, ignore_errors=True)
         try:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from casme_tf.errors import UserError
 
 
@@ -75,6 +77,39 @@ def atomic_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from making `path` while the block runs.
+
+    Args:
+        path: A file or folder; a hidden lock file stands next to it meanwhile.
+
+    Raises:
+        UserError: If another process is making it, or the folder cannot be written.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    new = not path.parent.exists()
+    with explain_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with explain_write_errors(path):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"{path} must be made by one command at a time. Received: another that is making "
+                "it now. Wait for it, or choose another name."
+            ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
+        lock.release()
+        if new:
+            with suppress(OSError):
+                path.parent.rmdir()  # if nothing came of it
 
 
 def require_writable(path: Path) -> None:

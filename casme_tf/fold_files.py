@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -109,7 +110,7 @@ class FoldFiles:
                 table.to_csv(temporary, index=False)
 
     def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.npz"
+        return self._folder / f"{quote(name, safe='')}.npz"
 
     def _require_same(self, path: Path, settings: dict[str, Any]) -> None:
         try:

@@ -82,7 +82,7 @@ def _require_readable(path: Path, image: Image.Image) -> None:
     if image.width * image.height > _MAX_PIXELS:
         raise UserError(_too_large(path, f"{image.width}×{image.height}"))
     # Pillow cuts 16-bit RGB to its high byte and calls the result RGB.
-    if image.mode.startswith(("I", "F")) or ";16" in str(image.tile):
+    if image.mode.startswith(("I", "F")) or ";16" in str(getattr(image, "tile", "")):
         raise UserError(
             f"A frame must have 8 bits a channel. Received: {path} with more (mode {image.mode}). "
             "Convert it, scaled, not cut."

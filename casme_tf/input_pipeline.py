@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
 from casme_tf.augmentation import Augmentation, augment_flow, augment_pair
 from casme_tf.datasets.casme2 import frame_decoders, open_casme2
 from casme_tf.labels import CLASSES
+from casme_tf.progress import progress
 
 Motion = Any
 """What a model's `motion` part gives: an array, or a dictionary of arrays, clips first."""
@@ -32,12 +32,15 @@ class Pairs:
         labels: `(n,)` int64 class index.
         clips: One row a clip: subject, clip, emotion, action_units, apex_source, class.
         corpus: Corpus that the clips are of, one of `corpora.CORPORA`: "casme2" or "stand-in".
+        coding_sheet: Edition of the coding sheet, such as "edition of 2014 (255 rows)"; "" if the
+            data set was built by a version that did not note it.
     """
 
     frames: dict[str, np.ndarray]
     labels: np.ndarray
     clips: pd.DataFrame
     corpus: str
+    coding_sheet: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -91,7 +94,8 @@ def load_pairs(data_dir: Path | None, size: int) -> Pairs:
     clips = pd.DataFrame(rows, columns=list(_FIELDS))
     clips = clips.assign(**{"class": np.asarray(CLASSES)[labels]})
     (corpus,) = corpora  # the builder refuses a mixture
-    return Pairs(frames, labels, clips, corpus)
+    metadata = builder.info.metadata or {}
+    return Pairs(frames, labels, clips, corpus, metadata.get("coding_sheet", ""))
 
 
 def compute_motion(motion: keras.Model, frames: dict[str, np.ndarray], batch: int = 8) -> Motion:
@@ -112,7 +116,7 @@ def compute_motion(motion: keras.Model, frames: dict[str, np.ndarray], batch: in
         tf.nest.map_structure(
             np.asarray, run({name: tf.constant(x[i : i + batch]) for name, x in frames.items()})
         )
-        for i in tqdm(steps, desc="motion", unit="batch")
+        for i in progress(steps, desc="motion", unit="batch")
     ]
     return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *parts)
 

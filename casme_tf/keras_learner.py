@@ -71,11 +71,11 @@ class KerasLearner:
         learning_rate: float = 1e-3,
     ) -> None:
         tf.config.experimental.enable_op_determinism()
-        self._make_model = make_model
+        self._make_model = lambda: _functional(make_model())
         self._classes = classes
         self._epochs = epochs
         self._batch_size = batch_size
-        self.model = make_model()
+        self.model = self._make_model()
         self._structure = _inputs_of(self.model)
         if tuple(self.model.output_shape) != (None, classes):
             raise UserError(
@@ -250,6 +250,13 @@ class KerasLearner:
             "val_loss": float(-np.log(of_truth.clip(keras.backend.epsilon())).mean()),
             "val_accuracy": float((probabilities.argmax(1) == labels).mean()),
         }
+
+
+def _functional(model: keras.Model) -> keras.Model:
+    """Return a Sequential model as a functional one, whose inputs can be asked for."""
+    if isinstance(model, keras.Sequential) and model.built:
+        return keras.Model(model.inputs, model.outputs)
+    return model
 
 
 def make_seeded(make_model: Callable[[], keras.Model], seed: int) -> keras.Model:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 from sklearn.base import BaseEstimator
 
 from casme_tf.errors import UserError
@@ -84,6 +86,7 @@ def as_learner(
         >>> learner.predict({"x": np.array([[9.0]])}).argmax()
         np.int64(1)
     """
+    _require_maker(make_model)
     make_fresh = FreshModels(make_model)
     model = make_fresh()
     if isinstance(model, BaseEstimator):
@@ -108,18 +111,29 @@ def as_learner(
     )
 
 
+def _require_maker(make_model: Any) -> None:
+    if callable(make_model) and not isinstance(make_model, BaseEstimator):
+        keras = sys.modules.get("keras")
+        if keras is None or not isinstance(make_model, keras.Model):
+            return
+    raise UserError(
+        "make_model must be a function that makes a new model for each fold, such as "
+        f"lambda: {type(make_model).__name__}(…). Received: a {type(make_model).__name__} itself."
+    )
+
+
 class SklearnLearner:
     """Fits scikit-learn classifiers on the inputs laid out as one row of numbers a clip.
+
+    Of a classifier without `predict_proba`, the softmax of `decision_function` stands for the
+    probabilities, or 1 for the class that it predicts: right for classes, not for confidence.
 
     Every `random_state` that is left open is set to the seed. Validation clips are not used: there
     is no epoch to choose.
 
     Args:
-        make_model: Makes an unfitted classifier with `predict_proba`.
+        make_model: Makes an unfitted classifier.
         classes: Number of classes. One that training lacks has the probability 0.
-
-    Raises:
-        UserError: When fitted, if the classifier has no `predict_proba`.
     """
 
     def __init__(self, make_model: Callable[[], Any], *, classes: int) -> None:
@@ -136,11 +150,6 @@ class SklearnLearner:
     ) -> None:
         """Fit a new classifier; see `Learner`."""
         model = self._make_model()
-        if not hasattr(model, "predict_proba"):
-            raise UserError(
-                "A scikit-learn classifier must have predict_proba. Received: "
-                f"{type(model).__name__}. Wrap it in CalibratedClassifierCV, for example."
-            )
         drawn = [
             name
             for name, value in model.get_params().items()
@@ -153,8 +162,20 @@ class SklearnLearner:
         """Return probabilities; see `Learner`."""
         rows = _flatten(inputs)
         probabilities = np.zeros((len(rows), self._classes))
-        probabilities[:, self._model.classes_] = self._model.predict_proba(rows)
+        probabilities[:, self._model.classes_] = _probabilities(self._model, rows)
         return probabilities
+
+
+def _probabilities(model: Any, rows: np.ndarray) -> np.ndarray:
+    """Return `(m, C)` for the classes that a fitted classifier knows."""
+    if hasattr(model, "predict_proba"):
+        return model.predict_proba(rows)
+    if hasattr(model, "decision_function"):
+        scores = np.asarray(model.decision_function(rows))
+        if scores.ndim == 1:  # two classes
+            scores = np.stack([-scores / 2, scores / 2], axis=1)
+        return softmax(scores, axis=1)
+    return (model.predict(rows)[:, None] == model.classes_).astype(float)
 
 
 class _EachFoldItsOwn:

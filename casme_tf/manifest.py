@@ -72,7 +72,9 @@ class ManifestRow:
 
 _ROW_COLUMNS = [column.name for column in fields(ManifestRow)]
 # First, since the last cell of a line can be torn.
-_COLUMNS = ["corpus", *_ROW_COLUMNS]
+_FOLDER_COLUMNS = ["corpus", "coding_sheet"]
+_COLUMNS = [*_FOLDER_COLUMNS, *_ROW_COLUMNS]
+_OLDER_COLUMNS = (_COLUMNS[:1] + _ROW_COLUMNS, _ROW_COLUMNS)
 
 
 class Manifest:
@@ -82,25 +84,27 @@ class Manifest:
     written, `manifest.partial.csv` is there in its place and grows by a line for each clip that
     is done, so that a preparation which was stopped is taken up where it stopped.
 
-    A folder is of one corpus, which the column `corpus` names on each line.
+    A folder is of one corpus and one coding sheet, which columns name on each line.
 
     Args:
         folder: The folder, which need not exist.
         corpus: Corpus of the clips to be added, one of `corpora.CORPORA`.
+        sheet: Edition of the coding sheet, as `CodingSheet.version`.
 
     Attributes:
         rows: The clips that the folder had when it was opened, or when it was finished.
         complete: Whether `manifest.csv` is there.
         marked: Whether these clips are known to be of the corpus. False if they are of an older
             version, which did not note it.
+        current: Whether they are marked and noted to be of this coding sheet.
 
     Raises:
         UserError: If the folder holds files but no manifest of ours: they may be somebody's; or
             if its clips are of another corpus.
     """
 
-    def __init__(self, folder: Path, corpus: str) -> None:
-        self._corpus = corpus
+    def __init__(self, folder: Path, corpus: str, sheet: str) -> None:
+        self._corpus, self._sheet = corpus, sheet
         self._final = folder / MANIFEST
         self._partial = folder / PARTIAL
         self.complete = self._final.is_file()
@@ -108,8 +112,9 @@ class Manifest:
             raise UserError(f"The output must be a folder. Received: {folder}, a file.")
         self.rows: list[ManifestRow] = []
         corpora: set[str] = set()
+        sheets: set[str] = set()
         if self.complete or self._partial.is_file():
-            self.rows, corpora = _read(self._final if self.complete else self._partial)
+            self.rows, corpora, sheets = _read(self._final if self.complete else self._partial)
         elif folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UserError(
                 "The output must be a new folder or one that this command wrote. Received: "
@@ -121,6 +126,7 @@ class Manifest:
                 f"holds clips of {', '.join(others)}. Choose another folder, or delete that one."
             )
         self.marked = bool(corpora) or not self.rows
+        self.current = self.marked and sheets == {sheet}
 
     def begin(self) -> None:
         """Mark the folder as incomplete."""
@@ -144,7 +150,7 @@ class Manifest:
             self._write(self._final, self.rows)
         with explain_write_errors(self._partial):
             self._partial.unlink(missing_ok=True)
-        self.complete = self.marked = True
+        self.complete = self.marked = self.current = True
 
     def _write(self, path: Path, rows: Iterable[ManifestRow]) -> None:
         with (
@@ -156,11 +162,11 @@ class Manifest:
             writer.writerows(map(self._cells, rows))
 
     def _cells(self, row: ManifestRow) -> list[str]:
-        return [self._corpus, *asdict(row).values()]
+        return [self._corpus, self._sheet, *asdict(row).values()]
 
 
-def _read(path: Path) -> tuple[list[ManifestRow], set[str]]:
-    """Return the clips and the corpora they are of; no corpus if an older version wrote it."""
+def _read(path: Path) -> tuple[list[ManifestRow], set[str], set[str]]:
+    """Return the clips, their corpora and their sheets; none of these of an older version."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *lines = list(csv.reader(file)) or [[]]
@@ -168,13 +174,16 @@ def _read(path: Path) -> tuple[list[ManifestRow], set[str]]:
         raise UserError(
             f"{path} must be a table that this command wrote. Received: {error}."
         ) from None
-    if header not in (_COLUMNS, _ROW_COLUMNS):
+    if header not in (_COLUMNS, *_OLDER_COLUMNS):
         raise UserError(
             f"{path} must be a table that this command wrote. Received: other columns, perhaps of "
             "another version. Delete that folder, or choose another one."
         )
     # The last line of a partial manifest may be torn.
     lines = [line for line in lines if len(line) == len(header)]
-    corpora = {line[0] for line in lines} if header == _COLUMNS else set()
+    corpora, sheets = (
+        {line[header.index(name)] for line in lines} if name in header else set()
+        for name in _FOLDER_COLUMNS
+    )
     rows = [ManifestRow(*line[-len(_ROW_COLUMNS) :]) for line in lines]
-    return list({row.key: row for row in rows}.values()), corpora
+    return list({row.key: row for row in rows}.values()), corpora, sheets

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
-from tqdm import tqdm
 
 from casme_tf.apex import Method, spot_apex
 from casme_tf.clip_frames import MemoryFrames
@@ -25,6 +24,7 @@ from casme_tf.errors import UserError
 from casme_tf.face_crop import FaceDetector
 from casme_tf.face_track import FaceTracker
 from casme_tf.files import atomic_folder
+from casme_tf.progress import progress
 from casme_tf.report_figures import ACCENT, STYLE, save_png
 from casme_tf.synthetic.casting import Cast
 from casme_tf.synthetic.corpus import ARGUMENTS_FILE, load_cast
@@ -89,7 +89,7 @@ def measure_apex(config: MeasureApexConfig) -> ApexErrors:
     levels = list(dict.fromkeys(levels))
     tasks = [(config.corpus, int(index), levels) for index in chosen]
     with atomic_folder(config.out, overwrite=config.overwrite) as folder:
-        bar = tqdm(
+        bar = progress(
             _map(_measure_clip, tasks, config.workers), "spotting apexes", count, unit="clip"
         )
         clips = pd.DataFrame([row for rows in bar for row in rows])

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 from sklearn.metrics import f1_score, precision_score, recall_score
-from tqdm import tqdm
 
 from casme_tf import pretrained
 from casme_tf.config import MeasurePretrainedConfig
@@ -25,6 +24,7 @@ from casme_tf.files import atomic_folder
 from casme_tf.images import resize
 from casme_tf.models.drawn_weights import drawn_file, read_training
 from casme_tf.models.motion_classifier import pair_motion
+from casme_tf.progress import progress
 from casme_tf.report_figures import save_png
 from casme_tf.run import MODEL_CARD
 from casme_tf.sensitivity_figure import sensitivity_figure
@@ -141,7 +141,7 @@ def disturb_corpus(root: Path, *, limit: int | None = None, seed: int = 0) -> Di
     compute = tf.function(pair_motion(pretrained.FRAME))
     found: dict[Key, list[np.ndarray]] = {key: [] for key in keys}
     with FaceDetector() as detector:
-        for clip in tqdm(clips, desc="disturbing clips", unit="clip"):
+        for clip in progress(clips, desc="disturbing clips", unit="clip"):
             filmed = film(corpus.raw, cast, clip, detector, seed)
             pairs = [DISTURBANCES[name][0](filmed, amount) for name, amount in keys]
             frames = {

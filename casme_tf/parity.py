@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from casme_tf.artifacts import Pair, load_artifact
+from casme_tf.progress import progress
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def measure_parity(
     """
     artifact = load_artifact(path)
     answers, times = [], []
-    for i in tqdm(
+    for i in progress(
         range(len(expected)),
         desc=f"checking {path.name if path.is_file() else path.parent.name}",
         unit="pair",

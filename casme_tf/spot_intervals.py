@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from casme_tf.apex import Method, Spotting, spot_apex
 from casme_tf.apex_location import noise_level
@@ -14,6 +13,7 @@ from casme_tf.clip_frames import Frames
 from casme_tf.errors import UserError
 from casme_tf.face_crop import Detector, NoFaceError
 from casme_tf.face_track import FaceTracker, TrackedFace
+from casme_tf.progress import progress
 
 WINDOW_SECONDS = 1.0
 """Length of the window: twice the longest micro-expression."""
@@ -201,7 +201,7 @@ def _tracks(
     running: list[FaceTracker] = []
     taken: list[int] = []
     position = 0
-    with tqdm(desc="Searching the clip", total=frames.count, unit="frame") as bar:
+    with progress(desc="Searching the clip", total=frames.count, unit="frame") as bar:
         for position, frame in enumerate(frames.between()):
             if position % hop == 0:
                 running.append(FaceTracker(detector, cropped=cropped))

@@ -10,9 +10,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from casme_tf.models import split_model
+from casme_tf.progress import progress
 from casme_tf.run import NUMBER_FORMATS
 from casme_tf.tflite_join import join_tflite
 
@@ -58,7 +58,7 @@ def convert_tflite(
 
     def calibration() -> Iterator[Tensors]:
         count = len(frames["onset"])
-        for i in tqdm(range(count), desc="calibrating int8", unit="pair"):
+        for i in progress(range(count), desc="calibrating int8", unit="pair"):
             yield encode_pair(*(tf.constant(frames[name][i : i + 1]) for name in ("onset", "apex")))
 
     features = [tf.TensorSpec((1, *x.shape[1:]), tf.float32, name) for name, x in inputs.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -14,10 +15,11 @@ import pandas as pd
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
+from casme_tf import figure_text
 from casme_tf.augmentation import Augmentation
 from casme_tf.config import TrainConfig
 from casme_tf.errors import UserError
-from casme_tf.files import atomic_file, explain_write_errors
+from casme_tf.files import atomic_file, explain_write_errors, locked
 from casme_tf.input_pipeline import (
     Pairs,
     compute_motion,
@@ -29,6 +31,7 @@ from casme_tf.input_pipeline import (
 from casme_tf.labels import CLASSES
 from casme_tf.models import ARCHITECTURES, Recipe, split_model
 from casme_tf.precision import choose_precision, dtype_policy
+from casme_tf.progress import progress
 from casme_tf.protocols import SPLITS, Split
 from casme_tf.run import CONFIG, LABELS, MODEL, SPLIT, RunRecord, read_split, run_folder, versions
 from casme_tf.training_state import TrainingState
@@ -55,8 +58,19 @@ def train(config: TrainConfig) -> Path:
         raise UserError(
             f"The run {final} exists. Choose another name with --run, or pass --overwrite."
         )
+    with locked(final):
+        _train_locked(config, recipe, final)
+    return final
+
+
+def _train_locked(config: TrainConfig, recipe: Recipe, final: Path) -> None:
     pairs = load_pairs(config.data_dir, config.frame_size)
     subjects, classes = (pairs.clips[name].to_numpy() for name in ("subject", "class"))
+    if len(set(classes)) < 2:
+        raise UserError(
+            "Training needs clips of at least 2 classes. Received: a data set with clips of "
+            f"{classes[0]} alone. Prepare clips of others, and build it again."
+        )
     split = SPLITS[config.split](subjects, classes, seed=config.seed)
 
     keras.utils.set_random_seed(config.seed)
@@ -76,12 +90,22 @@ def train(config: TrainConfig) -> Path:
         state = TrainingState(
             work, epochs=recipe.epochs, patience=recipe.patience, seed=config.seed
         )
+        for name, part in record.split.items():
+            if isinstance(part, dict):
+                people = figure_text.count(len(part["subjects"]), "subject")
+                progress.write(f"{name}: {part['clips']} clips of {people}", file=sys.stderr)
         _fit(model, trained, pairs, split, config, recipe, state)
+        best = state.history[state.best_epoch]
+        progress.write(
+            f"kept epoch {state.best_epoch + 1} of {state.epochs_done}, with the lowest loss on "
+            f"{'the test clips' if split.leak else 'validation'}: {best['val_loss']:.3f}, accuracy "
+            f"{best['val_accuracy']:.3f} there",
+            file=sys.stderr,
+        )
         with atomic_file(work / MODEL) as temporary:
             model.save(temporary)
         _publish(work, final)
         state.discard(final)
-    return final
 
 
 def reestimate_batch_normalization(network: keras.Model, batches: tf.data.Dataset) -> None:
@@ -255,6 +279,10 @@ def _fit(
         metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
     )
     if not state.finished:
+        progress.write(
+            "tracing the first epoch, which takes up to a minute or two for ResNet50",
+            file=sys.stderr,
+        )
         fitted.fit(
             batches(first_epoch=state.epochs_done, epochs=recipe.epochs),
             validation_data=evaluation_batches(
@@ -289,6 +317,7 @@ def _describe(split: Split, pairs: Pairs) -> dict[str, Any]:
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     return {
         "corpus": pairs.corpus,
+        "coding_sheet": pairs.coding_sheet,
         "protocol": split.protocol,
         "leak": split.leak,
         **{

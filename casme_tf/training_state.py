@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 import pandas as pd
-from tqdm import tqdm
 
 from casme_tf.files import atomic_file
+from casme_tf.progress import progress
 from casme_tf.run import HISTORY
 
 
@@ -66,15 +66,15 @@ class TrainingState(keras.callbacks.Callback):
     @staticmethod
     def discard(folder: Path) -> None:
         """Remove all but the history from the folder of a finished training."""
-        for path in folder.glob("*.weights.h5"):
-            path.unlink()
+        for path in [*folder.glob("*.weights.h5"), *folder.glob(".*.tmp*")]:
+            path.unlink()  # the hidden ones are what a killed process was writing
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Put the model where the last whole epoch left it."""
         if self._last is not None:
             self.model.optimizer.build(self.model.trainable_variables)
             self.model.load_weights(self._last)
-        self._bar = tqdm(
+        self._bar = progress(
             total=self._epochs, initial=self.epochs_done, desc="training", unit="epoch"
         )
 
@@ -97,7 +97,8 @@ class TrainingState(keras.callbacks.Callback):
         if self._last is not None:
             self._last.unlink(missing_ok=True)
         self._last = state
-        self._bar.set_postfix({name: f"{value:.3f}" for name, value in logs.items()})
+        shown = {name: f"{value:.3f}" for name, value in logs.items() if name.startswith("val_")}
+        self._bar.set_postfix(shown, refresh=False)
         self._bar.update()
         self.model.stop_training = self.finished
 

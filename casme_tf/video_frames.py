@@ -9,10 +9,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from casme_tf.clip_frames import FolderFrames, Frame, Frames, MemoryFrames, require_fps
 from casme_tf.errors import UserError
+from casme_tf.progress import progress
 
 CAMERA_SECONDS = 3.0
 """How long a camera is recorded unless told otherwise."""
@@ -178,7 +178,7 @@ def record_camera(
         capture.read()  # the first one comes while the camera is still setting itself
         bytes_ = 0
         began = time.monotonic()
-        with tqdm(desc=f"Recording camera {index}", unit="frame") as bar:
+        with progress(desc=f"Recording camera {index}", unit="frame") as bar:
             while time.monotonic() - began < seconds and bytes_ < _CAMERA_BYTES:
                 good, bgr = capture.read()
                 if not good:

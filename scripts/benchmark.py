@@ -31,10 +31,10 @@ import tyro
 from benchmark_growth import measure_growth
 from benchmark_table import describe, describe_growth, draw
 from benchmark_worker import Answer, Worker
-from tqdm import tqdm
 
 from casme_tf.files import atomic_file
 from casme_tf.parity import EIGHT_BITS
+from casme_tf.progress import progress
 from casme_tf.run import NUMBER_FORMATS
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -362,7 +362,7 @@ def main(arguments: Arguments) -> None:
     }
     rows = {}
     done = Done(folder / "rows.partial.json", {"rounds": arguments.rounds, "versions": _versions()})
-    for row in tqdm(chosen, desc="Measuring", unit="row"):
+    for row in progress(chosen, desc="Measuring", unit="row"):
         print(f"\n{row.work} against {row.alternative}", file=sys.stderr)
         if row.key not in done.rows:
             done.add(row.key, measure(row, workers, arguments.rounds))

@@ -78,7 +78,7 @@ PREPARE: dict[str, tuple[Callable[[World], object], str]] = {
     "frame missing": (lambda w: w.apex.unlink(), "img12.jpg"),
     "frame of zero bytes": (lambda w: w.apex.write_bytes(b""), "empty"),
     "frame truncated": (lambda w: cut(w.apex), "truncated"),
-    "frame not an image": (lambda w: w.apex.write_text("hello" * 99), "image"),
+    "frame not an image": (lambda w: w.apex.write_text("hello" * 99), "JPEG.*none"),
     "frame of another size": (lambda w: image(w.apex, "RGB", (320, 240)), "size"),
     "no face": (lambda w: (image(w.onset, "RGB"), image(w.apex, "RGB")), "face"),
     "folder not writable": (lambda w: w.out.write_text("a file"), "prepared_dataset"),
@@ -171,9 +171,10 @@ SUBSETS: dict[str, tuple[Callable[[pd.DataFrame], pd.Series], str]] = {
         lambda clips: clips["subject"].isin(sorted(set(clips["subject"]))[:2]),
         "at least 3 subjects",
     ),
+    "one class alone": (lambda clips: clips["class"] == "other", "clips of other alone"),
     "a class without samples in a part": (
         lambda clips: (clips["class"] != "surprise") | (clips["clip"] == only_surprise(clips)),
-        "no clip of class surprise",
+        "class surprise of 1 subjects",
     ),
 }
 

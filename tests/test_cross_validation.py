@@ -259,7 +259,10 @@ def test_folds_of_other_settings_are_in_the_way(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": LABELS.astype(float)}, "whole numbers from 0.*np.unique"),
+        ({"labels": LABELS.astype(float)}, "whole numbers from 0.*float64 from 0"),
+        ({"labels": np.array(list("ab"))[LABELS % 2], "class_names": ["a", "b"]}, "whole numbers"),
+        ({"inputs": np.where(MOTION.max() == MOTION, np.nan, MOTION)}, "finite.*first in row"),
+        ({"inputs": {"x": np.full((48, 2), np.inf)}}, "infinity in 'x', first in row 0"),
         ({"labels": LABELS - 1}, "whole numbers from 0"),
         ({"inputs": MOTION[:5]}, r"one row for each of 48 clips.*\(5, 28, 28, 3\)"),
         ({"inputs": {}}, "one row for each of 48 clips"),
@@ -279,6 +282,28 @@ def test_what_does_not_fit_is_refused_in_one_line(changes, message):
     with pytest.raises(UserError, match=message) as refused:
         cross_validate(logistic, **given)
     assert "\n" not in str(refused.value)
+
+
+def test_subjects_may_have_any_name(tmp_path):
+    names = np.array(["casme2/sub01", "../etc", "a b", "ü", ".", "x" * 40])
+    named = names[np.unique(SUBJECTS, return_inverse=True)[1] % len(names)]
+    folder = tmp_path / "folds"
+    plain = {"subjects": np.unique(named, return_inverse=True)[1].astype(str)}
+    table = cross_validate(logistic, MOTION, LABELS, named, folder=folder)
+    assert sorted(set(table["fold"])) == sorted(set(named))
+    assert len(list(folder.glob("*.npz"))) == len(set(named))
+    assert [path.name for path in tmp_path.iterdir()] == ["folds"]
+    again = cross_validate(logistic, MOTION, LABELS, named, folder=folder)
+    pd.testing.assert_frame_equal(table, again)
+    expected = cross_validate(logistic, MOTION, LABELS, plain["subjects"])
+    np.testing.assert_array_equal(table["y_pred"], expected["y_pred"])
+
+
+def test_labels_may_be_names():
+    words = np.array(["positive", "negative", "surprise"])[LABELS]
+    table = cross_validate(logistic, MOTION, words, SUBJECTS)
+    assert table.columns[-3:].tolist() == ["negative", "positive", "surprise"]
+    assert table["y_true"].tolist() == words.tolist()
 
 
 def test_the_readmes_example_runs_and_finds_nothing_in_noise(capsys):

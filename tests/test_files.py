@@ -1,11 +1,13 @@
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from casme_tf.errors import UserError
-from casme_tf.files import atomic_file, atomic_folder, explain_write_errors
+from casme_tf.files import atomic_file, atomic_folder, explain_write_errors, locked
 
 
 def names(folder: Path) -> list[str]:
@@ -111,3 +113,25 @@ def test_folder_stays_as_it_was_when_the_block_fails(tmp_path):
 def test_other_errors_are_not_explained_away(tmp_path):
     with pytest.raises(ZeroDivisionError), explain_write_errors(tmp_path):
         raise ZeroDivisionError
+
+
+def test_one_at_a_time_makes_a_path(tmp_path):
+    path = tmp_path / "runs" / "flow"
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom casme_tf.files import locked\n"
+        "from casme_tf.errors import UserError\n"
+        "try:\n    with locked(Path(sys.argv[1])):\n        print('free')\n"
+        "except UserError as error:\n    print(error)\n"
+    )
+
+    def other() -> str:
+        command = [sys.executable, "-c", code, str(path)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    with locked(path):
+        assert "made by one command at a time" in other()
+    assert not (tmp_path / "runs").exists()  # nothing came of it
+    assert other() == "free\n"
+    with locked(path):
+        path.mkdir()
+    assert names(tmp_path) == ["runs", "runs/flow"]

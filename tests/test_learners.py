@@ -4,7 +4,9 @@ import pytest
 from motion_clips import motion_clips, small_network
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OutputCodeClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.class_weight import compute_sample_weight
 
@@ -242,10 +244,57 @@ def test_the_seed_reaches_estimators_that_left_it_open():
     assert np.array_equal(*fixed)
 
 
-@pytest.mark.parametrize("make_model", [LinearSVC, SVC])
-def test_scikit_learn_without_probabilities_is_refused(make_model):
-    with pytest.raises(UserError, match=r"predict_proba.*SVC.*CalibratedClassifierCV"):
-        fit(adapted(make_model))
+def only_predicts() -> OutputCodeClassifier:
+    return OutputCodeClassifier(LinearSVC(random_state=0), random_state=0)
+
+
+@pytest.mark.parametrize(
+    "make_model", [LinearSVC, SVC, lambda: make_pipeline(StandardScaler(), SVC()), only_predicts]
+)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_scikit_learn_without_probabilities_predicts_its_own_classes(make_model, classes):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(classes), 10)
+    x = rng.normal(size=(len(labels), 5)) + labels[:, None]
+    learner = as_learner(make_model, classes=classes + 1, epochs=1, batch_size=1, learning_rate=0.1)
+    learner.fit({"x": x}, labels, validation=None, seed=0)
+    probabilities = learner.predict({"x": x})
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    assert not probabilities[:, classes].any()  # training lacks it
+    reference = make_model()
+    reference.set_params(
+        **{
+            k: 0
+            for k, v in reference.get_params().items()
+            if k.endswith("random_state") and v is None
+        }
+    )
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), reference.fit(x, labels).predict(x))
+
+
+@pytest.mark.parametrize("model", [SVC(), 3, keras.Sequential([keras.Input((2,))])])
+def test_a_model_in_place_of_what_makes_it_is_refused(model):
+    with pytest.raises(UserError, match="must be a function that makes a new model"):
+        as_learner(model, classes=2, epochs=1, batch_size=1, learning_rate=0.1)
+
+
+def test_a_sequential_model_learns_as_the_functional_one():
+    def layers() -> list:
+        return [keras.layers.Dense(4, activation="relu"), keras.layers.Dense(2, "softmax")]
+
+    def functional() -> keras.Model:
+        x = inputs = keras.Input((3,), name="x")
+        for layer in layers():
+            x = layer(x)
+        return keras.Model(inputs, x)
+
+    x = np.random.default_rng(1).normal(size=(12, 3)).astype(np.float32)
+    answers = []
+    for make in (functional, lambda: keras.Sequential([keras.Input((3,)), *layers()])):
+        learner = as_learner(make, classes=2, epochs=3, batch_size=4, learning_rate=0.1)
+        learner.fit({"x": x}, np.tile([0, 1], 6), validation=None, seed=0)
+        answers.append(learner.predict({"x": x}))
+    np.testing.assert_array_equal(*answers)
 
 
 def test_a_description_is_the_same_for_the_same_model_and_differs_with_any_setting():

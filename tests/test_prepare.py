@@ -29,7 +29,7 @@ from casme_tf.synthetic import synthesize
 
 # fmt: off
 COLUMNS = [
-    "corpus",
+    "corpus", "coding_sheet",
     "subject", "clip", "onset", "apex", "offset", "action_units", "emotion", "apex_source", "fps",
     "box_x", "box_y", "box_width", "box_height", "face_score", "face_range", "faces",
     "frame_width", "frame_height", "recipe", "source_digest", "frames_digest",
@@ -105,7 +105,7 @@ class Corpus:
 def without_corpus(manifest: Path) -> None:
     """Make a manifest as older versions wrote it."""
     lines = manifest.read_text().splitlines()
-    manifest.write_text("".join(f"{line.partition(',')[2]}\n" for line in lines))
+    manifest.write_text("".join(f"{line.split(',', 2)[2]}\n" for line in lines))
 
 
 def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -158,8 +158,8 @@ def test_manifest_says_what_the_sheet_says(prepared):
     rows = prepared.manifest()
     assert list(rows[0]) == COLUMNS
     for row, (subject, clip, onset, apex, offset, units, emotion) in zip(rows, CLIPS, strict=True):
-        assert row["corpus"] == "casme2"
-        assert [row[name] for name in COLUMNS[1:10]] == [
+        assert (row["corpus"], row["coding_sheet"]) == ("casme2", "coding sheet")
+        assert [row[name] for name in COLUMNS[2:11]] == [
             *(f"sub{subject}", clip, str(onset), str(apex), str(offset), units, emotion),
             *("sheet", "200"),
         ]
@@ -474,7 +474,7 @@ def test_crops_of_the_authors_are_taken_whole(tmp_path):
         corpus.write("01", "EP02_01f", index, jpeg(np.full((34, 28, 3), 128, np.uint8)))
     assert corpus.prepare().failures == ()
     row = corpus.manifest()[0]
-    assert [row[name] for name in COLUMNS[10:19]] == [
+    assert [row[name] for name in COLUMNS[11:20]] == [
         *("0", "0", "28", "34"),
         *("", "cropped", "", "28", "34"),
     ]

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from casme_tf.config import TrainConfig
 from casme_tf.errors import UserError
+from casme_tf.files import locked
 from casme_tf.input_pipeline import load_pairs
 from casme_tf.models.drawn_weights import drawn_file, read_weights
 from casme_tf.training import train
@@ -195,3 +196,28 @@ def test_without_internet_imagenet_weights_are_asked_for_by_name(quick, monkeypa
     monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", refuse)
     with pytest.raises(UserError, match=r"Put resnet50_\w+notop.h5 into .*home/models"):
         train(replace(quick, weights="imagenet"))
+
+
+def test_what_a_killed_process_was_writing_is_not_published(quick, capsys):
+    settings = replace(
+        quick, arch="motion_net", run="left", network_size=None, epochs=1, weights=None
+    )
+    work = quick.runs / ".left.training"
+    work.mkdir()
+    run = train(settings)
+    told = capsys.readouterr().err
+    assert "train: " in told
+    assert "clips of" in told
+    assert "kept epoch 1 of 1, with the lowest loss on validation" in told
+    work.mkdir()
+    for name in (".history.4242.tmp.csv", ".best.weights.4242.tmp.h5"):
+        (work / name).write_bytes(b"half")
+    (work / "config.json").write_bytes((run / "config.json").read_bytes())
+    train(replace(settings, overwrite=True))
+    assert not [path.name for path in run.rglob(".*")]
+    assert sorted(path.name for path in quick.runs.iterdir()) == ["left"]
+
+
+def test_two_trainings_of_one_run_do_not_meet(quick):
+    with locked(quick.runs / "quick"), pytest.raises(UserError, match="one command at a time"):
+        train(quick)

@@ -33,6 +33,7 @@ _COLUMNS = (
     "apex_source",
     "fps",
 )
+_OPTIONAL = ("coding_sheet",)
 _JPEG_START = b"\xff\xd8\xff"
 
 
@@ -42,6 +43,7 @@ class PreparedClip:
 
     Args:
         corpus: Corpus that it is of, one of `corpora.CORPORA`.
+        coding_sheet: Edition of its coding sheet; "" if unknown.
         subject: Subject such as "sub01".
         clip: Clip such as "EP02_01f".
         onset_path: JPEG of the face in the onset frame.
@@ -56,6 +58,7 @@ class PreparedClip:
     """
 
     corpus: str
+    coding_sheet: str
     subject: str
     clip: str
     onset_path: Path
@@ -107,7 +110,8 @@ def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
     problems: list[str] = []
     clips: dict[tuple[str, str], PreparedClip] = {}
     listed: set[Path] = set()
-    for number, cells in table.records({name: name for name in _COLUMNS}):
+    columns = (*_COLUMNS, *(name for name in _OPTIONAL if not table.missing([name])))
+    for number, cells in table.records({name: name for name in columns}):
         listed.add(_clip_folder(folder, cells["subject"], cells["clip"]))
         clip, row_problems = _prepared_clip(folder, cells)
         if clip is not None and (clip.subject, clip.clip) in clips:
@@ -155,6 +159,7 @@ def _prepared_clip(folder: Path, cells: dict[str, str]) -> tuple[PreparedClip | 
         "fps": _parse_fps,
     }
     fields: dict[str, Any] = {name: cells[name] for name in ("action_units", "apex_source")}
+    fields |= {name: cells.get(name, "") for name in _OPTIONAL}
     problems = []
     for name, parse in parsers.items():
         try:

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import cv2
 import openpyxl
-from tqdm import tqdm
 
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_folder
+from casme_tf.progress import progress
 from casme_tf.synthetic.casting import Cast, CastClip, cast
 from casme_tf.synthetic.corpus import (
     ARGUMENTS_FILE,
@@ -132,7 +132,7 @@ def _write_clips(cast_: Cast, raw: Path, workers: int | None) -> None:
         clips = tuple(of_subject)
         tasks += [clips[i : i + _CLIPS_A_TASK] for i in range(0, len(clips), _CLIPS_A_TASK)]
     workers = min(workers or os.cpu_count() or 1, len(tasks))
-    with tqdm(total=len(cast_.clips), desc="Drawing clips", unit="clip") as bar:
+    with progress(total=len(cast_.clips), desc="Drawing clips", unit="clip") as bar:
         if workers == 1:
             for task in tasks:
                 bar.update(_write_subject(cast_, task, raw))

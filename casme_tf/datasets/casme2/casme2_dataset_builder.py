@@ -55,12 +55,14 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             # TFDS's default is an order by hash, which changes as soon as keys do. Sorted by
             # subject and clip, example i is row i of the sorted manifest on every machine.
             disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(coding_sheet=""),
         )
 
     def _split_generators(
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         clips = read_prepared_folder(dl_manager.manual_dir)
+        self.info.metadata["coding_sheet"] = ", ".join(sorted({c.coding_sheet for c in clips}))
         return {"train": self._generate_examples(clips)}
 
     def _generate_examples(
