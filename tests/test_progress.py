@@ -4,6 +4,7 @@ import fcntl
 import io
 import os
 import pty
+import select
 import struct
 import termios
 
@@ -43,6 +44,8 @@ def test_a_terminal_gets_a_bar():
     with os.fdopen(slave, "w") as terminal:
         list(progress(range(3), desc="motion", unit="batch", file=terminal))
         terminal.flush()
-        shown = os.read(master, 10_000).decode()
+        shown = ""
+        while select.select([master], [], [], 1)[0]:
+            shown += os.read(master, 10_000).decode()
     assert "\r" in shown
     assert "100%|" in shown
