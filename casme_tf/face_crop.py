@@ -19,8 +19,8 @@ MIN_SCORE = 0.5
 """Least score of a face. The detector merges the candidates above it into one box, so another
 threshold is another box: pinned."""
 
-# Margins of the source system, px in a frame of this height.
-_MARGIN_FRAME_HEIGHT = 480
+# Margins of the source system, px at a face of this width: its crops of CASME II are 280×340 px.
+_MARGIN_FACE_WIDTH = 260
 _MARGIN_X = 10
 _MARGIN_Y = 40
 _SHIFT_UP = 27
@@ -191,10 +191,10 @@ class FaceDetector:
 def crop_box(face: Face, frame_size: tuple[int, int]) -> Box:
     """Return the box to crop a clip with, given the face in its onset frame.
 
-    BlazeFace's box ends at the brows; the margins of the source system bring in the forehead. In
-    a frame 480 px high the box is widened by 10 px left and right and by 40 px above and below,
-    and all of it is moved up by 27 px, so that it begins 67 px above the face's box and ends
-    13 px below. In other frames these lengths are scaled with the height.
+    BlazeFace's box ends at the brows; the margins of the source system bring in the forehead. The
+    box of a face 260 px wide, as faces of CASME II are, is widened by 10 px left and right and by
+    40 px above and below, and all of it is moved up by 27 px, so that it begins 67 px above the
+    face's box and ends 13 px below. At other faces these lengths are scaled with the width.
 
     Args:
         face: The face.
@@ -204,12 +204,12 @@ def crop_box(face: Face, frame_size: tuple[int, int]) -> Box:
         The box in whole pixels, clipped to the frame.
 
     Example:
-        >>> face = Face(200, 150, 240, 240, 0.9, "short", 1, np.zeros((6, 2)))
+        >>> face = Face(200, 150, 260, 260, 0.9, "short", 1, np.zeros((6, 2)))
         >>> crop_box(face, (480, 640))
-        Box(x=190, y=83, width=260, height=320)
+        Box(x=190, y=83, width=280, height=340)
     """
     height, width = frame_size
-    scale = height / _MARGIN_FRAME_HEIGHT
+    scale = face.width / _MARGIN_FACE_WIDTH
     left = face.x - _MARGIN_X * scale
     right = face.x + face.width + _MARGIN_X * scale
     top = face.y - (_MARGIN_Y + _SHIFT_UP) * scale

@@ -39,7 +39,7 @@ from casme_tf.missing_apex import VERSION as SPOTTING_VERSION
 from casme_tf.progress import progress
 from casme_tf.raw_frames import FrameFiles, find_frames, find_pair, find_root
 
-_RECIPE_VERSION = 1  # raise it when the same sources come out differently
+_RECIPE_VERSION = 2  # raise it when the same sources come out differently
 
 
 class Failure(NamedTuple):
