@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,34 @@ class ActionUnit:
     number: int
     probability: float
     strength: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Answers for a pair or a clip.
+
+    Attributes:
+        answers: One for a pair or a clip of one movement; of a long clip one for each movement
+            that stands out, the clearest first.
+        reasons: Why there is none, or what is unusual about a long clip, one sentence each.
+        closest: What came closest where nothing stands out: onset, apex and offset (numbers of
+            frames), score (how many times what usually moves) and rise_ms. None elsewhere.
+        figure: The picture that was written, or None.
+    """
+
+    answers: tuple[Answer, ...]
+    reasons: tuple[str, ...] = ()
+    closest: dict[str, Any] | None = None
+    figure: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what can be written as JSON."""
+        return {
+            "answers": [answer.to_json() for answer in self.answers],
+            "reasons": list(self.reasons),
+            "closest": self.closest,
+            "figure": self.figure and str(self.figure),
+        }
 
 
 @dataclass(frozen=True)

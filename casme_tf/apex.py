@@ -46,6 +46,7 @@ class Spotting:
         moved: Whether the face moved at all.
         skipped: How many frames came before the first with a face.
         unseen: How many frames show no face, these included.
+        cuts: Numbers of the frames with which another scene begins.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Spotting:
     moved: bool
     skipped: int
     unseen: int
+    cuts: tuple[int, ...] = ()
 
     def duration(self, first: int, last: int) -> float | None:
         """Return the seconds between two frames; None if the clip's speed is unknown."""
@@ -144,6 +146,7 @@ def spot_apex(
         moved=_moved(flow(first), place),
         skipped=track.skipped,
         unseen=track.skipped + int(np.count_nonzero(~track.seen)),
+        cuts=track.cuts,
     )
 
 

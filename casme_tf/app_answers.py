@@ -239,12 +239,13 @@ class ShortFrames:
 
 def _search(ask: Recognizer, frames: Frames, method: Method) -> list[Answer]:
     found = ask.search(frames, method=method)
-    if not found:
+    if not found.answers:
+        reasons = " ".join(found.reasons)
         raise UserError(
             "A clip must show a movement. Received: one in which none stands out from what usually "
-            "moves. If you know where to look, pass the onset and the apex."
+            f"moves. {reasons} If you know where to look, pass the onset and the apex."
         )
-    return found
+    return list(found.answers)
 
 
 @contextmanager

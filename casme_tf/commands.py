@@ -200,19 +200,22 @@ def predict(config: configs.PredictConfig) -> None:
     """Answer for a pair of frames or a clip."""
     from casme_tf.predict import predict
 
-    answers = predict(config)
+    made = predict(config)
     if config.json:
-        print(json.dumps({"answers": [answer.to_json() for answer in answers]}))
+        print(json.dumps(made.to_json()))
         return
-    if not answers:
+    if not made.answers:
         print("no movement stands out")
-        return
-    for answer in answers:
+    for answer in made.answers:
         print(answer.describe())
         for doubt in answer.doubts:
             print(f"note: {doubt}", file=sys.stderr)
-    if config.figure is not None:
-        print(config.figure)
+    for reason in made.reasons:
+        print(f"note: {reason}", file=sys.stderr)
+    if made.figure is not None:
+        print(made.figure)
+    elif config.figure is not None:
+        print(f"note: {config.figure} is not written, since there is no answer.", file=sys.stderr)
 
 
 def stream(config: configs.StreamConfig) -> None:

@@ -137,7 +137,7 @@ class ClipCropper:
             return Box(0, 0, width, height), None
         assert self.detector is not None
         with self.lock:
-            face = self.detector.detect(onset)
+            face = self.detector.detect_or_explain(onset)
         return crop_box(face, (height, width)), face
 
 

@@ -158,6 +158,29 @@ def dense_motion(reference: np.ndarray, crop: np.ndarray) -> np.ndarray:
     return cv2.blur(flow, _AROUND)[y, x]
 
 
+def warped_difference(reference: np.ndarray, crop: np.ndarray) -> float:
+    """Return the largest difference of two crops inside the face that motion does not explain.
+
+    The crop is brought back by dense flow and to the brightness of the reference; differences are
+    averaged over places of a sixth of the eyes' distance.
+
+    Args:
+        reference: `(HEIGHT, WIDTH)` uint8.
+        crop: The same, of another frame.
+
+    Returns:
+        Grey levels.
+    """
+    flow = cv2.calcOpticalFlowFarneback(reference, crop, None, *_FARNEBACK)
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    back = cv2.remap(
+        crop, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    ).astype(np.float32)
+    inside = face_mask()
+    left = back - back[inside].mean() - reference + reference[inside].mean()
+    return float(cv2.blur(np.abs(cv2.GaussianBlur(left, (0, 0), 2)), (17, 17))[inside].max())
+
+
 def likeness(reference: np.ndarray, crop: np.ndarray) -> float:
     """Return the correlation of two crops inside the face, -1…1; 0 if one is plain."""
     size = (WIDTH // _THUMBNAIL, HEIGHT // _THUMBNAIL)

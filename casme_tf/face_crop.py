@@ -26,6 +26,9 @@ _MARGIN_Y = 40
 _SHIFT_UP = 27
 
 
+_CLEARLY_HIGHER = 0.05  # in score
+
+
 class NoFaceError(UserError):
     """No face was found in a frame."""
 
@@ -186,6 +189,45 @@ class FaceDetector:
             f"scores {self._min_score} or more. Look at the frame, or pass frames that are cropped "
             "to the face."
         )
+
+    def detect_or_explain(self, frame: np.ndarray) -> Face:
+        """Find the largest face as `detect` does; where there is none, look at turned frames too.
+
+        Raises:
+            NoFaceError: If there is none; it says so if one is found when the frame is turned.
+        """
+        try:
+            return self.detect(frame)
+        except NoFaceError:
+            if turned := self.turned(frame):
+                raise NoFaceError(
+                    "A frame must show an upright face. Received: a frame in which one is found "
+                    f"only when it is turned clockwise by {turned}°. Turn the frames."
+                ) from None
+            raise
+
+    def turned(self, frame: np.ndarray, score: float = 0.0) -> int:
+        """Return by how much to turn a frame for its face to be upright.
+
+        Args:
+            frame: `(H, W, 3)` uint8, RGB.
+            score: Score of the face in the frame as it is; 0 if there is none.
+
+        Returns:
+            Degrees, clockwise; 0 if the face does not score clearly higher in a turned frame.
+        """
+        scores = {0: score + _CLEARLY_HIGHER}
+        for quarter in (1, 2, 3):
+            turned = np.ascontiguousarray(np.rot90(frame, -quarter))
+            height, width = turned.shape[:2]
+            faces = [
+                face.score
+                for model in self._models
+                for face in model(turned)
+                if _center_inside(face.box, width, height)
+            ]
+            scores[90 * quarter] = max(faces, default=0.0)
+        return max(scores, key=lambda turn: scores[turn])
 
 
 def crop_box(face: Face, frame_size: tuple[int, int]) -> Box:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from casme_tf.answer import PAIR, Answer
+from casme_tf.answer import PAIR, Prediction
 from casme_tf.answer_figure import answer_figure
 from casme_tf.config import PredictConfig
 from casme_tf.errors import UserError
@@ -18,15 +19,14 @@ from casme_tf.video_frames import open_frames
 _PREFERRED = "model_float32.tflite"
 
 
-def predict(config: PredictConfig) -> list[Answer]:
+def predict(config: PredictConfig) -> Prediction:
     """Answer for a pair of frames or a clip, and draw the figure if one is asked for.
 
     Args:
         config: Frames and model; see `PredictConfig`.
 
     Returns:
-        The answer; of a long clip one for each movement that stands out, the clearest first, which
-        may be none. The figure is of the first.
+        The answers, and why there are none if so. The figure is of the first.
 
     Raises:
         UserError: If a frame or the model cannot be read, the frames differ in size, no face is
@@ -45,19 +45,21 @@ def predict(config: PredictConfig) -> list[Answer]:
     ) as recognizer:
         if config.clip is None:
             frames = [read_rgb(path) for path in (config.onset or "", config.apex or "")]
-            answers = [recognizer.pair(*frames, cropped=config.cropped)]
+            made = Prediction((recognizer.pair(*frames, cropped=config.cropped),))
         else:
             clip = open_frames(config.clip, fps=config.fps)
             if is_long(clip) and numbers == dict.fromkeys(PAIR):
-                answers = recognizer.search(clip, method=config.method)
+                made = recognizer.search(clip, method=config.method)
             else:
-                answers = [
-                    recognizer.clip(clip, **numbers, method=config.method, cropped=config.cropped)
-                ]
-        if config.figure is not None and answers:
-            figure = answer_figure(answers[0], recognizer.looked_at(answers[0]))
-            save_png(figure, config.figure)
-    return answers
+                answer = recognizer.clip(
+                    clip, **numbers, method=config.method, cropped=config.cropped
+                )
+                made = Prediction((answer,))
+        if config.figure is None or not made.answers:
+            return made
+        first = made.answers[0]
+        save_png(answer_figure(first, recognizer.looked_at(first)), config.figure)
+    return replace(made, figure=config.figure)
 
 
 def model_path(runs: Path, run: str | None, model: Path | None) -> Path | None:

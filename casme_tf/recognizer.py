@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from casme_tf.answer import PAIR, ActionUnit, Answer
+from casme_tf.answer import PAIR, ActionUnit, Answer, Prediction
 from casme_tf.apex import Method, Spotting, spot_apex
 from casme_tf.artifacts import Artifact, load_artifact
 from casme_tf.clip_frames import Frames, MemoryFrames
 from casme_tf.config import FaceRuntime
-from casme_tf.doubts import clip_doubts, pair_doubts, place_doubts
+from casme_tf.doubts import clip_doubts, frame_doubts, pair_doubts, place_doubts, search_doubts
 from casme_tf.errors import UserError
-from casme_tf.face_crop import FaceDetector, crop_box
+from casme_tf.face_crop import Face, FaceDetector, crop_box
 from casme_tf.face_track import FaceTracker
 from casme_tf.images import resize
 from casme_tf.run import MODEL
@@ -26,6 +26,9 @@ from casme_tf.spot_intervals import is_long, spot_intervals, window_length
 if TYPE_CHECKING:
     from casme_tf.grad_cam import GradCam
     from casme_tf.pretrained import DrawnArtifact
+
+_SURE = 0.9  # score from which a face is upright; one that lies or hangs has less
+_UPRIGHT = 30.0  # degrees
 
 DRAWN = "motion_net, weights learnt from drawings"
 """What answers if no model is named."""
@@ -104,7 +107,7 @@ class Recognizer:
         with self._one_at_a_time:
             if cropped:
                 return self._ask(frames, frames)
-            face = self._detector.detect(onset)
+            face = self._detector.detect_or_explain(onset)
             size = (onset.shape[0], onset.shape[1])
             box = crop_box(face, size)
             crops = {name: box.crop(frame) for name, frame in frames.items()}
@@ -112,6 +115,14 @@ class Recognizer:
             for frame in MemoryFrames([onset, apex]).between():
                 tracker.add(frame)
             doubts = place_doubts(face, size) + pair_doubts(tracker.finish())
+            doubts += frame_doubts(list(crops.values()))
+            if (face.score < _SURE or _roll(face) > _UPRIGHT) and (
+                turned := self._detector.turned(onset, face.score)
+            ):
+                doubts.append(
+                    f"The face seems to be turned: it is found more clearly when the frame is "
+                    f"turned clockwise by {turned}°."
+                )
             answer = self._ask(frames, crops)
             return replace(answer, box=box, faces=face.count, doubts=tuple(doubts))
 
@@ -144,7 +155,7 @@ class Recognizer:
             spotting = spot_apex(tracker.finish(), method, onset=onset, apex=apex)
             return self._spotted(frames, spotting, cropped=cropped)
 
-    def search(self, frames: Frames, *, method: Method = "flow", most: int = 5) -> list[Answer]:
+    def search(self, frames: Frames, *, method: Method = "flow", most: int = 5) -> Prediction:
         """Answer for the movements that stand out in a long clip.
 
         Args:
@@ -153,7 +164,7 @@ class Recognizer:
             most: For how many movements, at most.
 
         Returns:
-            Answers, that for what stands out most first; none if nothing does.
+            Answers, that for what stands out most first; if nothing does, none, but the reasons.
 
         Raises:
             UserError: If a frame cannot be read.
@@ -161,10 +172,13 @@ class Recognizer:
         """
         with self._one_at_a_time:
             found = spot_intervals(frames, self._detector, method)
-            return [
+            answers = [
                 replace(self._spotted(frames, each.spotting), score=each.score)
                 for each in found.clear[:most]
             ]
+        closest = None if answers or found.closest is None else found.closest.to_json()
+        reasons = search_doubts(found, frames.fps) + ([] if answers else frames.notes)
+        return Prediction(tuple(answers), tuple(reasons), closest)
 
     def _spotted(self, frames: Frames, spotting: Spotting, *, cropped: bool = False) -> Answer:
         """Answer for a clip whose onset and apex are found."""
@@ -231,6 +245,12 @@ class Recognizer:
             faces=None,
             action_units=units,
         )
+
+
+def _roll(face: Face) -> float:
+    """Return the angle between the line of the eyes and the frame's rows, degrees."""
+    across, down = face.keypoints[1] - face.keypoints[0]
+    return abs(float(np.degrees(np.arctan2(down, across))))
 
 
 def _around(frames: Frames, onset: int | None, apex: int | None) -> tuple[int | None, int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from casme_tf.apex import CLEAR, Spotting, spot_apex
 from casme_tf.clip_frames import Frames
 from casme_tf.config import SpotApexConfig
+from casme_tf.doubts import search_doubts
 from casme_tf.errors import UserError
 from casme_tf.face_crop import Detector, FaceDetector
 from casme_tf.face_track import MOST_FRAMES, FaceTracker, TrackedFace
@@ -42,7 +43,9 @@ class Spotted:
         """What stands out most, or of a long clip would if it stood out; None if nothing moved."""
         if self.search is None:
             return self.spotting
-        return self.search.intervals[0].spotting if self.search.intervals else None
+        if self.search.intervals:
+            return self.search.intervals[0].spotting
+        return self.search.closest.spotting if self.search.closest else None
 
     def describe(self) -> str:
         """Return it for the terminal."""
@@ -70,8 +73,9 @@ class Spotted:
             | {"stands_out": each.stands_out}
             for each in self.search.intervals
         ]
+        closest = self.search.closest and self.search.closest.to_json()
         windows = {"windows": self.search.windows, "window_frames": self.search.length}
-        return told | windows | {"intervals": intervals}
+        return told | windows | {"intervals": intervals, "closest": closest}
 
 
 def spot_clip(config: SpotApexConfig) -> Spotted:
@@ -96,15 +100,17 @@ def spot_clip(config: SpotApexConfig) -> Spotted:
                     f"The speed of the clip is unknown: windows of {search.length} frames were "
                     "looked at, where those of a second would be. Pass it with --fps."
                 )
-            if search.unseen:
-                notes.append(f"No face is followed in {search.unseen} of {search.windows} windows.")
+            notes += search_doubts(search, frames.fps)
         else:
             track = _follow(frames, detector, config)
             spotting = spot_apex(track, config.method, onset=config.onset, trimmed=config.trimmed)
             notes += _doubts(spotting, track)
     found = Spotted(frames.name, spotting, search, (*notes, *frames.notes))
-    if config.figure is None or found.best is None:
+    if config.figure is None:
         return found
+    if found.best is None:
+        note = f"{config.figure} is not written, since nothing moved."
+        return replace(found, notes=(*found.notes, note))
     save_png(spotting_figure(found.best, _title(frames.name)), config.figure)
     return Spotted(found.clip, spotting, search, found.notes, config.figure)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from casme_tf.apex import Method, Spotting, spot_apex
 from casme_tf.apex_location import noise_level
-from casme_tf.clip_frames import Frames
+from casme_tf.clip_frames import Frame, Frames
 from casme_tf.errors import UserError
 from casme_tf.face_crop import Detector, NoFaceError
-from casme_tf.face_track import FaceTracker, TrackedFace
+from casme_tf.face_track import MOST_FRAMES, FaceTracker, TrackedFace
 from casme_tf.progress import progress
 
 WINDOW_SECONDS = 1.0
@@ -57,6 +58,17 @@ class Interval:
         """Whether it does."""
         return self.score >= STANDS_OUT
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what can be written as JSON."""
+        rise = self.spotting.duration(self.onset, self.apex)
+        return {
+            "onset": self.onset,
+            "apex": self.apex,
+            "offset": self.offset,
+            "score": round(self.score, 3),
+            "rise_ms": None if rise is None else round(rise * 1000, 1),
+        }
+
 
 @dataclass(frozen=True)
 class Search:
@@ -67,12 +79,19 @@ class Search:
         windows: How many windows were looked at.
         length: Frames of a window.
         unseen: In how many of them no face was followed.
+        without_face: First and last frame of the parts that these cover.
+        cuts: Numbers of the frames with which another scene begins.
+        closest: What stands out most where nothing does: also a movement longer than a window, if
+            the clip is short enough to be looked at as a whole. None if no face was followed.
     """
 
     intervals: tuple[Interval, ...]
     windows: int
     length: int
     unseen: int
+    without_face: tuple[tuple[int, int], ...] = ()
+    cuts: tuple[int, ...] = ()
+    closest: Interval | None = None
 
     @property
     def clear(self) -> tuple[Interval, ...]:
@@ -149,11 +168,18 @@ def spot_intervals(
     """
     length = window_length(frames.fps)
     found: list[_Window] = []
-    windows = unseen = 0
-    for track in _tracks(frames, detector, length, cropped=cropped):
+    windows = unseen = total = 0
+    cuts: set[int] = set()
+    without_face: list[tuple[int, int]] = []
+    for (first, last), track in _tracks(frames, detector, length, cropped=cropped):
         windows += 1
+        total = last
+        cuts.update(track.cuts if track else ())
         if track is None or np.count_nonzero(track.seen) < SHORTEST // 2:
             unseen += 1
+            if without_face and first <= without_face[-1][1]:
+                first = without_face.pop()[0]
+            without_face.append((first, last))
         elif (window := _look(track, method)) is not None:
             found.append(window)
     if windows == unseen:
@@ -161,17 +187,36 @@ def spot_intervals(
             f"A clip must show a face. Received: {frames.name}, where none is followed in any of "
             f"{windows} windows."
         )
-    candidates = [
+    every = [
         Interval(window.span[0], window.spotting.apex, window.span[1], score, window.spotting)
         for window, score in zip(found, _scores(found), strict=True)
-        if window.spotting.moved and _is_central(window.spotting)
     ]
-    candidates.sort(key=lambda interval: -interval.score)
+    every.sort(key=lambda interval: -interval.score)
+    candidates = [x for x in every if x.spotting.moved and _is_central(x.spotting)]
     kept: list[Interval] = []
     for each in candidates:
         if not any(each.onset < other.offset and other.onset < each.offset for other in kept):
             kept.append(each)
-    return Search(tuple(kept), windows, length, unseen)
+    closest = every[0] if every else None
+    if not any(each.stands_out for each in kept) and total < MOST_FRAMES:
+        closest = _slow(frames, detector, method, cropped=cropped) or closest
+    return Search(
+        tuple(kept), windows, length, unseen, tuple(without_face), tuple(sorted(cuts)), closest
+    )
+
+
+def _slow(frames: Frames, detector: Detector, method: Method, *, cropped: bool) -> Interval | None:
+    """Look at a clip as one window; return a movement that stands out from the noise there."""
+    tracker = FaceTracker(detector, cropped=cropped)
+    for frame in frames.between():
+        tracker.add(frame)
+    window = _look(tracker.finish(), method)
+    if window is None or not window.spotting.moved or tracker.finish().cuts:
+        return None
+    (score,) = _scores([window])
+    if score < STANDS_OUT:
+        return None
+    return Interval(window.span[0], window.spotting.apex, window.span[1], score, window.spotting)
 
 
 def _scores(windows: list[_Window]) -> list[float]:
@@ -195,27 +240,30 @@ def _scores(windows: list[_Window]) -> list[float]:
 
 def _tracks(
     frames: Frames, detector: Detector, length: int, *, cropped: bool
-) -> Iterator[TrackedFace | None]:
-    """Yield the face in each window; None where none is seen."""
+) -> Iterator[tuple[tuple[int, int], TrackedFace | None]]:
+    """Yield first and last frame of each window and the face in it; None where none is seen."""
     hop = length // 2
     running: list[FaceTracker] = []
     taken: list[int] = []
+    firsts: list[int] = []
     position = 0
+    frame: Frame | None = None
     with progress(desc="Searching the clip", total=frames.count, unit="frame") as bar:
         for position, frame in enumerate(frames.between()):
             if position % hop == 0:
                 running.append(FaceTracker(detector, cropped=cropped))
                 taken.append(0)
+                firsts.append(frame.number)
             for tracker in running:
                 tracker.add(frame)
             taken = [count + 1 for count in taken]
             if taken[0] == length:
-                yield _finished(running.pop(0))
+                yield (firsts.pop(0), frame.number), _finished(running.pop(0))
                 taken.pop(0)
             bar.update()
     # What is left of the last windows, unless the one before holds it all.
-    if running and (taken[0] > hop or position < hop):
-        yield _finished(running[0])
+    if frame is not None and running and (taken[0] > hop or position < hop):
+        yield (firsts[0], frame.number), _finished(running[0])
 
 
 def _finished(tracker: FaceTracker) -> TrackedFace | None:

@@ -149,13 +149,15 @@ def face_at(x: float, y: float, width: float, height: float) -> Face:
 @pytest.mark.parametrize(
     ("face", "frame_size", "expected"),
     [
-        # 10 px left and right; 40 px above and below, all of it 27 px up.
-        (face_at(200, 150, 240, 240), (480, 640), Box(190, 83, 260, 320)),
-        (face_at(400, 300, 480, 480), (960, 1280), Box(380, 166, 520, 640)),
+        # The source system's: 10 px left and right; 40 px above and below, all of it 27 px up.
+        (face_at(190, 110, 260, 260), (480, 640), Box(180, 43, 280, 340)),
+        # They grow with the face, whatever the frame is.
+        (face_at(400, 300, 520, 520), (960, 1280), Box(380, 166, 560, 680)),
+        (face_at(190, 700, 260, 260), (1600, 720), Box(180, 633, 280, 340)),
         # Clipped at the left and above; at the right and below.
-        (face_at(-20, 30, 240, 240), (480, 640), Box(0, 0, 230, 283)),
-        (face_at(450, 300, 180, 180), (480, 640), Box(440, 233, 200, 247)),
-        # A frame that is the face: 10 px at 480 are 2.5 px at 120.
+        (face_at(-20, 30, 260, 260), (480, 640), Box(0, 0, 250, 303)),
+        (face_at(450, 300, 195, 195), (480, 640), Box(442, 250, 198, 230)),
+        # A frame that is the face.
         (face_at(0, 0, 100, 120), (120, 100), Box(0, 0, 100, 120)),
     ],
 )

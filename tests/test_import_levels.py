@@ -25,7 +25,7 @@ LEVELS = [
     | {"protocols", "metrics", "config", "split", "stratification", "comparison", "calibration"}
     | {"leaks", "provenance", "isolation"}
     | {"figure_text", "precision_recall", "consistency"}
-    | {"fold_files", "motion_svm"},
+    | {"fold_files", "motion_svm", "progress"},
     {"images", "jpeg", "jpeg_fidelity", "blazeface", "face_crop", "raw_frames", "manifest"}
     | {
         "mediapipe_face",
