@@ -21,6 +21,7 @@ from casme_tf.comparison import (
 from casme_tf.config import CompareConfig
 from casme_tf.errors import UserError
 from casme_tf.figure_text import FIGURE_NAMES
+from casme_tf.metrics import FEWEST_SUBJECTS
 from casme_tf.report_figures import comparison_figure, save_png
 from casme_tf.run import run_folder
 from casme_tf.run_results import RunResults
@@ -233,14 +234,17 @@ def _conclude(done: RunComparison) -> list[str]:
         )
     sentences.append(
         "What is compared are two trained models, not two methods: training again with another "
-        "seed gives another difference. The four figures are four views of the same answers."
+        "seed gives another difference. The figures are views of the same answers."
     )
     return sentences
 
 
 def _verdict(found: Difference, first: str, second: str) -> str:
     if any(math.isnan(bound) for bound in (*found.interval, found.p_value)):
-        return "One subject shows nothing about other people: there is no interval and no test."
+        return (
+            f"Fewer than {FEWEST_SUBJECTS} subjects show nothing about other people: there is no "
+            "interval."
+        )
     told = (
         f"{figure_text.number(abs(found.difference))}; difference "
         f"{figure_text.interval(found.interval, '+.3f')}, "

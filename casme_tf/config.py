@@ -189,6 +189,10 @@ class TrainConfig:
         arg(help="Do not change clips at random (mirror, shift, rotation, scale, brightness)."),
     ] = True
     """Change clips at random while training: mirror, small shift, rotation, scale, brightness."""
+    class_weights: Annotated[
+        bool, arg(help="Let each clip count the same, as in the system that is re-implemented.")
+    ] = True
+    """Weigh each class by the inverse of its share of the training clips."""
     seed: int = 12
     """Seed of everything random: split, first weights, order, augmentation, dropout."""
     overwrite: bool = False

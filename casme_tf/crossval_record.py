@@ -160,8 +160,8 @@ def tabulate_runs(rows: dict[str, dict[str, Any]]) -> str:
 
 def _cell(figure: dict[str, Any]) -> str:
     low, high = figure["interval"]
-    known = low is not None and high is not None
-    return f"{figure['value']:.3f}" + (f" [{low:.3f}, {high:.3f}]" if known else " [one subject]")
+    bounds = "too few subjects" if None in (low, high) else f"{low:.3f}, {high:.3f}"
+    return f"{figure['value']:.3f} [{bounds}]"
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from casme_tf import metrics
+from casme_tf import figure_text, metrics
 from casme_tf.artifacts import load_artifact
 from casme_tf.config import EvaluateConfig
 from casme_tf.cross_validation import cross_validate as cross_validate
@@ -283,7 +283,7 @@ def _epoch_chosen_on(record: RunRecord) -> str:
 
 def _format_interval(interval: Sequence[float | None], form: str) -> str:
     if None in interval:
-        return "none: one subject"
+        return figure_text.NO_INTERVAL
     return "[" + ", ".join(format(bound, form) for bound in interval) + "]"
 
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 ABSENT = "–"
 """Stands where a figure cannot be computed."""
 
-NO_INTERVAL = "none: one subject"
-"""Stands for an interval over subjects that there is only one of."""
+NO_INTERVAL = "none: too few subjects"
+"""Stands for an interval over fewer subjects than `metrics.FEWEST_SUBJECTS`."""
 
 FIGURE_NAMES = {
     "accuracy": "Accuracy",
     "weighted_f1": "Weighted F1",
+    "weighted_precision": "Weighted precision",
     "uf1": "UF1",
     "uar": "UAR",
 }
@@ -44,7 +45,7 @@ def interval(bounds: Sequence[float | None], form: str = ".3f") -> str:
 
     Example:
         >>> interval([-0.25, 0.5], "+.2f"), interval([None, None])
-        ('−0.25 … +0.50', 'none: one subject')
+        ('−0.25 … +0.50', 'none: too few subjects')
     """
     if any(bound is None or math.isnan(bound) for bound in bounds):
         return NO_INTERVAL

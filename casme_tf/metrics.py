@@ -12,6 +12,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+FEWEST_SUBJECTS = 5
+"""Subjects of which an interval is made; of fewer, drawing them anew says nothing about others."""
+
 Statistic = Callable[[np.ndarray], np.ndarray]
 
 
@@ -70,6 +73,15 @@ def weighted_f1(matrix: np.ndarray) -> np.ndarray:
     return (np.nan_to_num(class_f1(matrix)) * support).sum(-1) / support.sum(-1)
 
 
+def weighted_precision(matrix: np.ndarray) -> np.ndarray:
+    """Return precision averaged over classes, each weighted by its number of clips.
+
+    A class that was never answered counts as 0.
+    """
+    support = matrix.sum(-1)
+    return (np.nan_to_num(class_precision(matrix)) * support).sum(-1) / support.sum(-1)
+
+
 def uf1(matrix: np.ndarray) -> np.ndarray:
     """Return the unweighted F1: the plain mean of the classes' F1 over pooled answers.
 
@@ -87,6 +99,7 @@ def uar(matrix: np.ndarray) -> np.ndarray:
 STATISTICS: dict[str, Statistic] = {
     "accuracy": accuracy,
     "weighted_f1": weighted_f1,
+    "weighted_precision": weighted_precision,
     "uf1": uf1,
     "uar": uar,
 }
@@ -150,11 +163,11 @@ def subject_interval(
         seed: Seed of the draws. Default 0.
 
     Returns:
-        `(low, high)`; both NaN with fewer than two subjects.
+        `(low, high)`; both NaN with fewer than `FEWEST_SUBJECTS`.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993.
     """
-    if len(matrices) < 2:
+    if len(matrices) < FEWEST_SUBJECTS:
         return float("nan"), float("nan")
 
     def of_subjects(drawn: np.ndarray, axis: int = -1) -> np.ndarray:

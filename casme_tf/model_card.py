@@ -15,9 +15,11 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from casme_tf import figure_text
 from casme_tf.config import RUNS, TrainConfig
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_file
+from casme_tf.metrics import FEWEST_SUBJECTS
 from casme_tf.models import ARCHITECTURES
 from casme_tf.run import CONFIG, HISTORY, METRICS, MODEL_CARD, PARITY, RunRecord, read_split
 
@@ -29,6 +31,7 @@ _PARTS = ("train", "validation", "test")
 _FIGURES = {
     "accuracy": "accuracy",
     "weighted_f1": "weighted F1",
+    "weighted_precision": "weighted precision",
     "uf1": "UF1",
     "uar": "UAR",
 }
@@ -94,6 +97,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         autoescape=False,  # Markdown, not HTML
     )
+    environment.globals["fewest_subjects"] = FEWEST_SUBJECTS
     environment.filters |= {
         "figure": _figure,
         "interval": _interval,
@@ -231,7 +235,7 @@ def _figure(value: float | None, form: str = ".3f") -> str:
 def _interval(bounds: list[float | None], form: str = ".3f") -> str:
     """Format an interval, or say why there is none."""
     if any(bound is None or math.isnan(bound) for bound in bounds):
-        return "none: one subject"
+        return figure_text.NO_INTERVAL
     return " … ".join(format(bound, form) for bound in bounds)
 
 

@@ -12,6 +12,7 @@ import jinja2
 from casme_tf import figure_text, report_facts, report_figures
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_file
+from casme_tf.metrics import FEWEST_SUBJECTS
 from casme_tf.run_results import RunResults
 
 if TYPE_CHECKING:
@@ -194,6 +195,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         autoescape=True,
     )
+    environment.globals["fewest_subjects"] = FEWEST_SUBJECTS
     environment.filters |= {
         "number": figure_text.number,
         "interval": figure_text.interval,

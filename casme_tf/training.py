@@ -291,7 +291,7 @@ def _fit(
             initial_epoch=state.epochs_done,
             epochs=recipe.epochs,
             steps_per_epoch=max(1, len(fit_labels) // recipe.batch_size),
-            class_weight=_class_weight(fit_labels),
+            class_weight=_class_weight(fit_labels) if config.class_weights else None,
             callbacks=[
                 state,
                 keras.callbacks.TensorBoard(state.folder / "tensorboard", write_graph=False),

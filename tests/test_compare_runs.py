@@ -151,15 +151,20 @@ def test_six_subjects_can(tmp_path):
     assert "a is better for these people" in said
 
 
-def test_one_subject_has_no_interval_and_json_has_null(tmp_path, capsys):
-    make(tmp_path, draw_predictions(1, 1, subjects=1), draw_predictions(0, 2, subjects=1))
-    assert "One subject shows nothing about other people" in conclusion(tmp_path)
+@pytest.mark.parametrize("subjects", [1, 2, 4])
+def test_few_subjects_have_no_interval_and_json_has_null(tmp_path, capsys, subjects):
+    make(
+        tmp_path,
+        draw_predictions(1, 1, subjects=subjects),
+        draw_predictions(0, 2, subjects=subjects),
+    )
+    assert "Fewer than 5 subjects show nothing about other people" in conclusion(tmp_path)
     assert command(tmp_path, "--json") == 0
     figure = json.loads(capsys.readouterr().out)["figures"]["uf1"]
     assert figure["interval"] == [None, None]
-    assert figure["p_value"] is None
+    assert (figure["p_value"] is None) == (subjects == 1)
     assert command(tmp_path) == 0
-    assert "none: one subject" in capsys.readouterr().out
+    assert "none: too few subjects" in capsys.readouterr().out
 
 
 def test_leaking_figures_beside_others_give_no_verdict(runs):

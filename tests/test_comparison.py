@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_score
 
 from casme_tf import metrics
 from casme_tf.comparison import compare, discordant_clips, join_predictions, mcnemar
@@ -23,6 +23,7 @@ def test_differences_are_those_of_scikit_learn_and_carry_the_interval_of_metrics
     scores = {
         "accuracy": accuracy_score,
         "weighted_f1": lambda t, p: f1_score(t, p, average="weighted"),
+        "weighted_precision": lambda t, p: precision_score(t, p, average="weighted"),
         "uf1": lambda t, p: f1_score(t, p, average="macro"),
         "uar": balanced_accuracy_score,
     }

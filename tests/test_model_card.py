@@ -142,13 +142,19 @@ def test_the_card_of_a_real_run_has_its_figures(run):
     card = render_model_card(run)
     require_clean(card)
     measured = json.loads((run / "metrics.json").read_text())
-    names = {"accuracy": "accuracy", "weighted_f1": "weighted F1", "uf1": "UF1", "uar": "UAR"}
+    names = {
+        "accuracy": "accuracy",
+        "weighted_f1": "weighted F1",
+        "weighted_precision": "weighted precision",
+        "uf1": "UF1",
+        "uar": "UAR",
+    }
     for key, figure in measured["figures"].items():
         low, high = figure["interval"]
         cells = row(section(card, "Figures"), names[key])
         assert cells[:3] == [
             f"{figure['model']:.3f}",
-            f"{low:.3f} … {high:.3f}",
+            "none: too few subjects" if low is None else f"{low:.3f} … {high:.3f}",
             f"{figure['largest_class']:.3f}",
         ]
     split = RunRecord.load(run / "config.json").split
@@ -208,12 +214,12 @@ def test_what_cannot_be_computed_is_a_dash(made):
     assert row(of_class, "other")[3] == "–"
     assert row(of_class, "accuracy") == [
         "0.500",
-        "none: one subject",
+        "none: too few subjects",
         "0.250",
-        "none: one subject",
+        "none: too few subjects",
         "not shown",
     ]
-    assert "One subject gives no interval" in card
+    assert "So few subjects give no interval" in card
     assert "epoch –" in card
 
 

@@ -61,7 +61,13 @@ def crossval(tmp_path) -> Path:
 def test_figures_are_those_of_a_real_run(trained, trained_page):
     measured = json.loads((trained / "metrics.json").read_text())
     table = trained_page.table("Figure", "This run", "95% interval")
-    names = {"accuracy": "Accuracy", "weighted_f1": "Weighted F1", "uf1": "UF1", "uar": "UAR"}
+    names = {
+        "accuracy": "Accuracy",
+        "weighted_f1": "Weighted F1",
+        "weighted_precision": "Weighted precision",
+        "uf1": "UF1",
+        "uar": "UAR",
+    }
     for key, figure in measured["figures"].items():
         value, bounds, _, largest, gain, _ = table[names[key]]
         assert value == f"{figure['model']:.3f}"
@@ -245,7 +251,7 @@ def test_other_runs_stand_beside_it_with_the_paired_difference(tmp_path):
         assert cell == f"{figure['model']:.3f} {interval(figure['interval'])}"
     expected = paired["uf1"]
     assert minus == f"{expected.difference:+.3f} {interval(expected.interval, '+.3f')}"
-    assert rows["majority"] == ["0.123 0.100 … 0.200"] * 4 + ["–"]
+    assert rows["majority"] == ["0.123 0.100 … 0.200"] * 5 + ["–"]
 
 
 def test_runs_on_the_same_clips_stand_beside_it_unasked(tmp_path, capsys):
@@ -372,8 +378,8 @@ def test_what_cannot_be_computed_is_a_dash(tmp_path):
 def test_one_subject_gives_figures_without_intervals(tmp_path):
     run = write_run(tmp_path / "one", draw_predictions(1, 1, subjects=1, clips=20))
     page = read(write_report(run, frames=False))
-    assert page.table("Figure", "This run", "95% interval")["UF1"][1] == "none: one subject"
-    assert "One subject gives no interval" in page.text
+    assert page.table("Figure", "This run", "95% interval")["UF1"][1] == "none: too few subjects"
+    assert "So few subjects give no interval" in page.text
     assert "One subject was tested: sub01" in page.text
 
 
@@ -447,5 +453,5 @@ def test_figures_are_written_alike():
     assert [number(x) for x in (0.12349, -0.5, None, float("nan"))] == ["0.123", "−0.500", "–", "–"]
     assert [number(x, "+.2f") for x in (0.004, -0.004, 0.3)] == ["0.00", "0.00", "+0.30"]
     assert interval([-0.1, 0.25], "+.2f") == "−0.10 … +0.25"
-    assert interval([None, None]) == interval([0.1, float("nan")]) == "none: one subject"
+    assert interval([None, None]) == interval([0.1, float("nan")]) == "none: too few subjects"
     assert [p_value(x) for x in (0.0009, 0.001, 0.25, None)] == ["< 0.001", "0.001", "0.250", "–"]
