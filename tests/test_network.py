@@ -111,6 +111,9 @@ def test_preparing_and_building(tmp_path, runtime):
         )
 
 
+FORMATS = ("--formats", "float32")
+
+
 @traced_only
 def test_training_to_report(tmp_path, data_dir):
     own = ("--runs", "runs")
@@ -118,7 +121,7 @@ def test_training_to_report(tmp_path, data_dir):
     train = ("casme-tf", "train", "--arch", "motion_net", "--epochs", 1, "--frame-size", 64)
     require_silent(tmp_path, *train, *given)
     require_silent(tmp_path, "casme-tf", "evaluate", "--run", "motion_net", *own)
-    require_silent(tmp_path, "casme-tf", "export", "--run", "motion_net", *own)
+    require_silent(tmp_path, "casme-tf", "export", "--run", "motion_net", *FORMATS, *own)
     require_silent(tmp_path, "casme-tf", "report", "--run", "motion_net", *own)
 
 
