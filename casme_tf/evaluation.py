@@ -16,7 +16,7 @@ from casme_tf import figure_text, metrics
 from casme_tf.artifacts import load_artifact
 from casme_tf.config import EvaluateConfig
 from casme_tf.cross_validation import cross_validate as cross_validate
-from casme_tf.errors import UserError
+from casme_tf.errors import UserError, command
 from casme_tf.files import atomic_file
 from casme_tf.input_pipeline import Pairs, load_pairs
 from casme_tf.labels import CLASSES
@@ -155,7 +155,8 @@ def evaluate_artifacts(config: EvaluateConfig) -> pd.DataFrame:
     if not exported:
         raise UserError(
             f"A run must be exported to compare its artifacts. Received: {run}, without any. "
-            f"Export it with: casme-tf export --run {run.name}"
+            f"Export it with: "
+            f"{command('casme-tf', 'export', '--run', run.name, '--runs', run.parent)}"
         )
     rows = {}
     for name in (MODEL, *exported):

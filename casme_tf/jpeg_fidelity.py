@@ -64,7 +64,7 @@ def measure_jpeg_fidelity() -> pd.DataFrame:
     except ImportError:
         raise UserError(
             "Measuring JPEG needs the photograph that scikit-image carries. Received: an "
-            "installation without it. Run pip install 'casme-tf[dev]'."
+            "installation without it. Run: pip install 'casme-tf[dev]'"
         ) from None
     smooth = cv2.resize(astronaut()[_FACE], _CROP_SIZE, interpolation=cv2.INTER_CUBIC)
     noise = np.random.default_rng(0).normal(0, _NOISE, smooth.shape)

@@ -294,6 +294,6 @@ def _deal(
     raise UserError(
         "Training, validation and test need every class, each of other subjects. Received: class "
         f"{rarest} of {people[rarest]} subjects, and no division in {_DRAWS} draws that gives the "
-        f"{name} part every class. Cross-validate instead, which needs no such division: "
-        "casme-tf crossval --arch svm --protocol loso; or prepare clips of more subjects."
+        f"{name} part every class. Prepare clips of more subjects, or cross-validate, which needs "
+        "no such division: casme-tf crossval --arch svm --protocol loso"
     )

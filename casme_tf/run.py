@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from casme_tf import __version__
-from casme_tf.errors import UserError
+from casme_tf.errors import UserError, command
 from casme_tf.files import atomic_file
 
 CONFIG = "config.json"
@@ -73,8 +73,11 @@ class RunRecord:
         except FileNotFoundError:
             raise UserError(
                 f"A run must have been trained. Received: {path.parent}, which has no "
-                f"{path.name}. Train it with: casme-tf train --arch flow "
-                f"--run {path.parent.name}"
+                f"{path.name}. Train it with: "
+                + command(
+                    *("casme-tf", "train", "--arch", "flow", "--run", path.parent.name),
+                    *("--runs", path.parent.parent),
+                )
             ) from None
         except (TypeError, ValueError) as error:
             raise UserError(f"{path} must be a run's record. Received: {error}.") from None
@@ -107,7 +110,8 @@ def model_file(run: Path) -> Path:
     if (run / FOLDS).is_file():
         raise UserError(
             f"A run must have {MODEL}. Received: {run}, a cross-validation, which keeps the "
-            "answers of its models and none of them. Train a model to use with: casme-tf train"
+            "answers of its models and none of them. Train a model to use with: "
+            + command("casme-tf", "train", "--arch", "flow", "--runs", run.parent)
         )
     raise UserError(f"A run must have {MODEL}. Received: {run}. Train the run again.")
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from casme_tf import metrics
 from casme_tf.comparison import join_predictions
-from casme_tf.errors import UserError
+from casme_tf.errors import UserError, command
 from casme_tf.run import CONFIG, METRICS, PREDICTIONS, RunRecord
 
 _KEYS = ["subject", "clip"]
@@ -95,7 +95,8 @@ class RunResults:
             if not (run / name).is_file():
                 raise UserError(
                     f"A run must have been evaluated. Received: {run}, which has no {name}. "
-                    f"Evaluate it with: casme-tf evaluate --run {run.name}"
+                    f"Evaluate it with: "
+                    f"{command('casme-tf', 'evaluate', '--run', run.name, '--runs', run.parent)}"
                 )
         measured = _read_metrics(run / METRICS)
         classes = tuple(measured["classes"])

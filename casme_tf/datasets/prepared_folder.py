@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from casme_tf.datasets.corpora import CORPORA
-from casme_tf.errors import UserError, UserErrors
+from casme_tf.errors import UserError, UserErrors, command
 from casme_tf.images import read_rgb
 from casme_tf.sheet_cells import parse_clip, parse_emotion, parse_frame, parse_subject
 from casme_tf.spreadsheet import read_tables
 
-PREPARE_COMMAND = (
-    "casme-tf prepare-dataset --raw CASME2-RAW --coding CASME2-coding-20140508.xlsx "
-    "--out prepared_dataset"
-)
-"""The command that makes a prepared folder."""
+
+def prepare_command(folder: Path | str = "prepared_dataset") -> str:
+    """Return the command that makes a prepared folder."""
+    given = ("--raw", "CASME2-RAW", "--coding", "CASME2-coding-20140508.xlsx")
+    return command("casme-tf", "prepare-dataset", *given, "--out", folder)
+
 
 _COLUMNS = (
     "corpus",
@@ -92,7 +93,7 @@ def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
     if not manifest.is_file():
         raise UserError(
             f"A prepared folder must hold manifest.csv. Received: {folder} without it. Make it: "
-            f"{PREPARE_COMMAND}"
+            f"{prepare_command(folder)}"
         )
     table = read_tables(manifest)[0]
     missing = table.missing(_COLUMNS)
@@ -100,12 +101,12 @@ def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
         raise UserError(
             f"{manifest} must say in the column corpus which corpus its clips are of. Received: a "
             "table without it, as of an older version. Run the command that made it once more, "
-            f"which keeps the prepared clips: {PREPARE_COMMAND}"
+            f"which keeps the prepared clips: {prepare_command(folder)}"
         )
     if missing:
         raise UserError(
             f"{manifest} must have the columns {', '.join(_COLUMNS)}, each once. "
-            f"Not there once: {', '.join(missing)}. Make it again: {PREPARE_COMMAND}"
+            f"Not there once: {', '.join(missing)}. Make it again: {prepare_command(folder)}"
         )
     problems: list[str] = []
     clips: dict[tuple[str, str], PreparedClip] = {}
@@ -130,7 +131,7 @@ def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
     if problems:
         raise UserErrors(
             f"{folder} must hold two whole images for each row of manifest.csv "
-            f"(problems: {len(problems)}). Make it again: {PREPARE_COMMAND}",
+            f"(problems: {len(problems)}). Make it again: {prepare_command(folder)}",
             problems,
         )
     counts = Counter(clip.corpus for clip in clips.values())
@@ -138,7 +139,7 @@ def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
         held = " and ".join(f"{counts[name]} of {name}" for name in sorted(counts))
         raise UserError(
             f"A prepared folder must hold clips of one corpus. Received: {folder}, with {held}. "
-            f"Prepare each corpus into a folder of its own: {PREPARE_COMMAND}"
+            f"Prepare each corpus into a folder of its own: {prepare_command()}"
         )
     return tuple(clips[key] for key in sorted(clips))
 

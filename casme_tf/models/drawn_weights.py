@@ -80,7 +80,7 @@ def assign_weights(model: keras.Model, arrays: dict[str, np.ndarray], *, skip: s
         if found != tuple(variable.shape):
             raise UserError(
                 f"Weights of motion_net must have {name} of shape {tuple(variable.shape)}. "
-                f"Received: {found}. Make them with casme-tf pretrain."
+                f"Received: {found}. Make them with: casme-tf pretrain"
             )
         variable.assign(arrays[name])
 

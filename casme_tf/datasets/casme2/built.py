@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from casme_tf.errors import UserError
+from casme_tf.errors import UserError, command
 
 from .casme2_dataset_builder import Builder
 
@@ -38,7 +38,10 @@ def open_casme2(data_dir: Path | str | None = None) -> tfds.core.DatasetBuilder:
         received = f"version {', '.join(versions)}" if versions else "nothing that is built"
         raise UserError(
             f"The data set casme2 must be built in version {needed} in {root}. Received: "
-            f"{received}. Build it: tfds build casme2 --imports casme_tf.datasets.casme2 "
-            f"--manual_dir prepared_dataset --data_dir {root}"
+            f"{received}. Build it: "
+            + command(
+                *("tfds", "build", "casme2", "--imports", "casme_tf.datasets.casme2"),
+                *("--manual_dir", "prepared_dataset", "--data_dir", root),
+            )
         )
     return tfds.builder_from_directory(root / "casme2" / needed)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from casme_tf.datasets.prepared_folder import PREPARE_COMMAND, PreparedClip, read_prepared_folder
+from casme_tf.datasets.prepared_folder import PreparedClip, prepare_command, read_prepared_folder
 from casme_tf.labels import CLASSES, EMOTIONS, class_of
 
 
@@ -24,7 +24,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     CASME II comes from its authors under a licence agreement: http://casme.psych.ac.cn. Given
     their raw clips and coding sheet, this command makes the folder that --manual_dir must name:
 
-        {PREPARE_COMMAND}
+        {prepare_command()}
 
     It must hold manifest.csv and, for each of its rows, subXX/ROI_<clip>/onset_frame.jpg and
     subXX/ROI_<clip>/apex_frame.jpg, such as sub01/ROI_EP02_01f/onset_frame.jpg.
