@@ -192,6 +192,19 @@ def test_build_lists_what_is_wrong(prepared, tmp_path):
     assert not list((tmp_path / "data").rglob("*.tfrecord*"))
 
 
+def test_a_folder_that_is_not_there_takes_one_line(tmp_path, monkeypatch):
+    """The first build in a home where TFDS has nothing yet, and a relative path."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    imports = ("--imports", "casme_tf.datasets.casme2")
+    done = tfds_build("casme2", *imports, "--manual_dir", "no/where", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("casme_tf.errors.UserError: --manual_dir must be a prepared folder")
+    assert f"Received: {tmp_path / 'no/where'}, which does not exist" in last
+
+
 def test_every_inconsistency_is_listed_at_once(prepared):
     folder = prepared
     write_face(folder / "sub03/ROI_EP03_02/apex_frame.jpg", size=(20, 40))

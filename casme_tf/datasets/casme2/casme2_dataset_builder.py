@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from casme_tf.datasets.prepared_folder import PreparedClip, prepare_command, read_prepared_folder
+from casme_tf.errors import UserError
 from casme_tf.labels import CLASSES, EMOTIONS, class_of
 
 
@@ -61,7 +65,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _split_generators(
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
-        clips = read_prepared_folder(dl_manager.manual_dir)
+        if Path(sys.argv[0]).stem == "tfds":
+            sys.tracebacklimit = 0  # its command prints errors of ours with forty lines of its own
+        clips = read_prepared_folder(_manual_dir(dl_manager))
         self.info.metadata["coding_sheet"] = ", ".join(sorted({c.coding_sheet for c in clips}))
         return {"train": self._generate_examples(clips)}
 
@@ -87,3 +93,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "corpus": clip.corpus,
                 },
             )
+
+
+def _manual_dir(dl_manager: tfds.download.DownloadManager) -> Path:
+    """Return the folder that --manual_dir names, which TFDS refuses if it is missing or empty."""
+    try:
+        return Path(dl_manager.manual_dir)
+    except AssertionError as error:
+        named = re.search("Manual directory (.*) does not exist", str(error))
+        folder = Path(named[1] if named else "the default of --manual_dir").absolute()
+        raise UserError(
+            f"--manual_dir must be a prepared folder, with manifest.csv. Received: {folder}, which "
+            f"does not exist or is empty. Make it: {prepare_command(folder)}"
+        ) from None
