@@ -6,7 +6,7 @@ TO_RUN := $(VENV)/.installed-to-run
 TO_TEST := $(VENV)/.installed-to-test
 PYTHONS ?= 3.10 3.11 3.12 3.13
 
-.PHONY: setup demo test lint bench resolve clean
+.PHONY: setup demo test test-slow lint bench resolve clean
 
 setup: $(TO_TEST)
 
@@ -31,6 +31,10 @@ demo: $(TO_RUN)
 
 test: $(TO_TEST)
 	$(BIN)/python -m pytest
+
+# What `make test` leaves out, since it repeats at length what others show: six minutes.
+test-slow: $(TO_TEST)
+	$(BIN)/python -m pytest -m slow
 
 bench: $(TO_TEST)
 	$(BIN)/python scripts/benchmark.py

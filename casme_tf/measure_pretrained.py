@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from casme_tf import pretrained
+from casme_tf import figure_text, pretrained
 from casme_tf.config import MeasurePretrainedConfig
 from casme_tf.disturbances import DISTURBANCES, UNDISTURBED, WITHOUT_EXPRESSION, film
 from casme_tf.drawn_card import render_drawn_card
@@ -63,7 +63,7 @@ class Measured:
             rows = {
                 FIGURE_NAMES.get(name, name): {
                     "value": f"{figure['model']:.3f}",
-                    "95% interval": "{:.3f} … {:.3f}".format(*figure["interval"]),
+                    "95% interval": figure_text.interval(figure["interval"]),
                     "largest class": f"{figure['largest_class']:.3f}",
                 }
                 for name, figure in measured["figures"].items()

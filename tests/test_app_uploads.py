@@ -30,6 +30,7 @@ def upload(address: str, content: bytes) -> None:
         response.read()
 
 
+@pytest.mark.slow
 def test_uploads_go_while_others_come(tmp_path):
     command = [sys.executable, "-m", "casme_tf", "app", "--port", "0", "--runs", str(tmp_path)]
     command += ["--keep-minutes", str(KEPT / 60)]

@@ -185,7 +185,7 @@ def test_frames_of_a_folder_have_one_size_and_are_images(folder):
     with pytest.raises(UserError, match="frame 10 has 64×40 px and others 64×48 px"):
         list(open_frames(folder).between())
     (folder / "img10.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"img10\.png, which is no image"):
+    with pytest.raises(UserError, match=r"img10\.png, which is none"):
         list(open_frames(folder).between())
 
 

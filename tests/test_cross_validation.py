@@ -193,6 +193,7 @@ def test_neither_threads_nor_other_folds_change_a_fold(expected):
     assert not np.allclose(keras_table(seed=5)[PROBABILITIES], expected[PROBABILITIES])
 
 
+@pytest.mark.slow
 def test_ray_gives_the_same_predictions(expected):
     from ray import cloudpickle
 
@@ -228,6 +229,7 @@ def table_of_26(make_model: Callable[[], keras.Model], folder: str | None) -> pd
     return cross_validate(make_model, {"motion": motion}, labels, subjects, **options)
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_seventh_of_26_folds_costs_that_fold_alone(tmp_path):
     folder = tmp_path / "cv"
     code = KILLED.format(tests=str(Path(__file__).parent), folder=str(folder))

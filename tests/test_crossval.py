@@ -121,7 +121,14 @@ def test_the_same_call_again_keeps_what_is_there(done, settings, capsys):
 
 
 # motion_net takes the inputs of ststnet, and has longer to learn.
-@pytest.mark.parametrize("arch", [name for name in ALL if name not in ("majority", "motion_net")])
+@pytest.mark.parametrize(
+    "arch",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("flow", "siamese") else ())
+        for name in ALL
+        if name not in ("majority", "motion_net")
+    ],
+)
 def test_labels_at_random_are_answered_by_chance_whatever_the_architecture(arch, settings):
     """The whole way from frames to answers: were a clip's class to leak, it would be answered."""
     pairs = load_pairs(settings.data_dir, 64)

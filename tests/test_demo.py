@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_network import can_trace, reached, trace_to, traced_only
 
 from casme_tf import demo
 from casme_tf.config import DemoConfig
@@ -14,27 +15,35 @@ from casme_tf.demo import RUN, run_demo
 from casme_tf.errors import UserError
 from casme_tf.run import ARTIFACTS
 
+TRACE = "trace.txt"
 
-@pytest.fixture(scope="module")
-def shown(tmp_path_factory) -> tuple[str, DemoConfig]:
+
+SMALL = """
+import sys
+from pathlib import Path
+from casme_tf import demo
+from casme_tf.config import DemoConfig
+demo._SUBJECTS, demo._CLIPS, demo._FRAMES = 10, 50, 5
+demo.run_demo(DemoConfig(Path(sys.argv[1]), Path(sys.argv[2]), seed=7))
+"""
+
+
+@pytest.fixture(scope="session")
+def shown(shared) -> tuple[str, DemoConfig]:
     """What the demo prints for ten people, and where it put things."""
-    folder = tmp_path_factory.mktemp("demo")
-    config = DemoConfig(data=folder / "a demo", runs=folder / "runs", seed=7)
-    code = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "from casme_tf import demo\n"
-        "from casme_tf.config import DemoConfig\n"
-        "demo._SUBJECTS, demo._CLIPS, demo._FRAMES = 10, 50, 5\n"
-        "demo.run_demo(DemoConfig(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))\n"
-    )
-    script = folder / "small_demo.py"
-    script.write_text(code)
-    words = [sys.executable, script, config.data, config.runs, str(config.seed)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "\r" not in done.stderr  # bars are for terminals
-    return done.stdout, config
+
+    def fill(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "small_demo.py").write_text(SMALL)
+        words = [sys.executable, folder / "small_demo.py", folder / "a demo", folder / "runs"]
+        tracer = trace_to(folder / TRACE) if can_trace() else []
+        done = subprocess.run([*tracer, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert "\r" not in done.stderr  # bars are for terminals
+        (folder / "printed.txt").write_text(done.stdout)
+
+    folder = shared("demo", fill)
+    return (folder / "printed.txt").read_text(), DemoConfig(folder / "a demo", folder / "runs", 7)
 
 
 def test_each_stage_says_its_command_and_its_time(shown):
@@ -61,6 +70,11 @@ def test_it_ends_with_the_table_and_the_run(shown):
     for name in (*ARTIFACTS[:3], "report.html", "metrics.json", "model_card.md"):
         assert (run / name).exists(), name
     assert (config.data / "answer.png").exists()
+
+
+@traced_only
+def test_none_of_its_commands_reaches_beyond_this_machine(shown):
+    assert reached(shown[1].data.with_name(TRACE)) == []
 
 
 def test_another_folder_is_left_alone(tmp_path):

@@ -10,7 +10,7 @@ import skimage.data
 
 from casme_tf.clip_frames import FolderFrames, MemoryFrames
 from casme_tf.errors import UserError
-from casme_tf.face_crop import FaceDetector
+from casme_tf.face_crop import Face, FaceDetector
 from casme_tf.images import read_rgb
 from casme_tf.recognizer import Recognizer
 
@@ -27,17 +27,26 @@ def ask():
         yield recognizer
 
 
+PHOTOGRAPH = cv2.resize(skimage.data.astronaut()[20:260, 100:340], (480, 480), None, 0, 0, 2)
+
+
 @pytest.fixture(scope="module", params=["photograph", "drawn"])
 def still(request, corpus) -> np.ndarray:
-    if request.param == "drawn":
-        return read_rgb(sorted(corpus.rglob("img*.jpg"))[0])
-    return cv2.resize(skimage.data.astronaut()[20:260, 100:340], (480, 480), None, 0, 0, 2)
+    return PHOTOGRAPH if request.param == "photograph" else first_frame(corpus)
+
+
+def first_frame(corpus: Path) -> np.ndarray:
+    return read_rgb(sorted(corpus.rglob("img*.jpg"))[0])
 
 
 @pytest.fixture(scope="module")
 def face(still):
+    return face_in(still)
+
+
+def face_in(frame: np.ndarray) -> Face:
     with FaceDetector() as detector:
-        return detector.detect(still)
+        return detector.detect(frame)
 
 
 def noisy(frame: np.ndarray, seed: int = 0, level: float = 1.0) -> np.ndarray:
@@ -151,7 +160,7 @@ def test_sound_pairs_get_none(ask, still, face, case):
 def test_no_clip_of_the_corpus_gets_one(ask, corpus):
     """Smiles and startles as they are drawn, answered with 1.00 among them."""
     truth = pd.read_csv(corpus / "truth.csv", dtype=str)
-    for row in truth.iloc[::2].itertuples():
+    for row in truth.iloc[::4].itertuples():
         folder = corpus / "CASME2-RAW" / row.subject / row.clip
         onset, apex = (read_rgb(folder / f"img{n}.jpg") for n in (row.onset, row.apex))
         assert not told(ask.pair(onset, apex)), folder
@@ -165,7 +174,8 @@ def clip(still, face, px: list[float], fps: float) -> MemoryFrames:
     return MemoryFrames(frames, fps=fps)
 
 
-def test_speech_is_told_from_one_movement(ask, still, face):
+def test_speech_is_told_from_one_movement(ask):
+    still, face = PHOTOGRAPH, face_in(PHOTOGRAPH)
     t = np.arange(48)
     speech = clip(still, face, 3 * (1 - np.cos(2 * np.pi * t / 12)), 50)
     assert any(AGAIN in doubt for doubt in ask.clip(speech).doubts)
@@ -173,7 +183,8 @@ def test_speech_is_told_from_one_movement(ask, still, face):
     assert not any(AGAIN in doubt for doubt in ask.clip(once).doubts)
 
 
-def test_cuts_and_speeds_that_cannot_be_are_told(ask, still, face):
+def test_cuts_and_speeds_that_cannot_be_are_told(ask, corpus):
+    still = first_frame(corpus)
     frames = [noisy(still, i) for i in range(8)]
     frames += [noisy(still[:, ::-1] // 2, i) for i in range(8)]
     doubts = ask.clip(MemoryFrames(frames, fps=100_000)).doubts
@@ -192,7 +203,8 @@ def write_video(path: Path, frames: list[np.ndarray], fps: float) -> Path:
     return path
 
 
-def test_a_clip_in_which_nothing_stands_out_says_why(ask, still):
+def test_a_clip_in_which_nothing_stands_out_says_why(ask):
+    still = PHOTOGRAPH
     blank = np.full_like(still, 90)
     frames = [noisy(still, i) for i in range(30)] + [noisy(blank, i, 2) for i in range(50)]
     made = ask.search(MemoryFrames(frames, fps=20))
@@ -206,11 +218,12 @@ def test_a_clip_in_which_nothing_stands_out_says_why(ask, still):
     assert made.closest["score"] < 2
 
 
-def test_a_slow_movement_is_named_with_its_frames(ask, still, face):
-    t = np.arange(180)
-    px = 2 * np.clip(np.minimum((t - 40) / 60, (180 - t) / 80), 0, 1)
+def test_a_slow_movement_is_named_with_its_frames(ask):
+    still, face = PHOTOGRAPH, face_in(PHOTOGRAPH)
+    t = np.arange(90)
+    px = 2 * np.clip(np.minimum((t - 20) / 30, (90 - t) / 40), 0, 1)
     frames = [noisy(moved(still, face, each), i) for i, each in enumerate(px)]
-    made = ask.search(MemoryFrames(frames, fps=25))
+    made = ask.search(MemoryFrames(frames, fps=12.5))
     assert not made.answers
-    assert abs(made.closest["apex"] - 100) <= 4
+    assert abs(made.closest["apex"] - 50) <= 4
     assert "where a micro-expression takes 0.5 s in all" in " ".join(made.reasons)

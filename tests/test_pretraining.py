@@ -31,6 +31,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_bytes(quick, tmp_path):
     first = pretrain(quick)
     again = pretrain(replace(quick, out=tmp_path / "again"))

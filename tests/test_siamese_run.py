@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import keras
 import numpy as np
+import pytest
 from elsewhere import LITERT, SERVED_JPEG, answer_elsewhere
 
 from casme_tf.artifacts import load_artifact
@@ -16,6 +17,7 @@ from casme_tf.run import tflite_name
 from casme_tf.training import train
 
 
+@pytest.mark.slow
 def test_a_siamese_run_on_the_random_split_is_marked_as_leaking_and_served(data_dir, tmp_path):
     settings = TrainConfig(
         arch="siamese",

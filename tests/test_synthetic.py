@@ -288,6 +288,7 @@ def test_oracle_accuracy_is_that_of_many_drawn_corpora() -> None:
     assert oracle_accuracy() == pytest.approx(0.85, abs=0.005)
 
 
+@pytest.mark.slow
 def test_blazeface_finds_every_face_and_farneback_sees_the_motion(corpus: Corpus) -> None:
     measures = measure_corpus(corpus.root)
     assert measures.clips == 17

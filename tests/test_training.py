@@ -20,6 +20,7 @@ from casme_tf.files import locked
 from casme_tf.input_pipeline import load_pairs
 from casme_tf.models.drawn_weights import drawn_file, read_weights
 from casme_tf.training import train
+from casme_tf.training_state import TrainingState
 
 
 @pytest.fixture
@@ -198,24 +199,24 @@ def test_without_internet_imagenet_weights_are_asked_for_by_name(quick, monkeypa
         train(replace(quick, weights="imagenet"))
 
 
-def test_what_a_killed_process_was_writing_is_not_published(quick, capsys):
-    settings = replace(
-        quick, arch="motion_net", run="left", network_size=None, epochs=1, weights=None
-    )
-    work = quick.runs / ".left.training"
-    work.mkdir()
+def test_training_says_who_is_in_which_part_and_what_it_kept(quick, capsys):
+    settings = replace(quick, arch="motion_net", network_size=None, epochs=1, weights=None)
     run = train(settings)
     told = capsys.readouterr().err
     assert "train: " in told
     assert "clips of" in told
     assert "kept epoch 1 of 1, with the lowest loss on validation" in told
-    work.mkdir()
-    for name in (".history.4242.tmp.csv", ".best.weights.4242.tmp.h5"):
-        (work / name).write_bytes(b"half")
-    (work / "config.json").write_bytes((run / "config.json").read_bytes())
-    train(replace(settings, overwrite=True))
     assert not [path.name for path in run.rglob(".*")]
-    assert sorted(path.name for path in quick.runs.iterdir()) == ["left"]
+    assert sorted(path.name for path in quick.runs.iterdir()) == ["quick"]
+
+
+def test_what_a_killed_process_was_writing_is_not_published(tmp_path):
+    kept = ["history.csv", "model.keras"]
+    left = [".history.4242.tmp.csv", ".best.weights.4242.tmp.h5", "best.weights.h5"]
+    for name in (*kept, *left, "state-00002.weights.h5"):
+        (tmp_path / name).write_bytes(b"x")
+    TrainingState.discard(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
 def test_two_trainings_of_one_run_do_not_meet(quick):
