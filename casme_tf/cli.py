@@ -50,6 +50,24 @@ def main(verb: str | None = None, args: Sequence[str] | None = None) -> int:
         0 if it succeeded, 1 for a mistake that the user can put right, 130 if interrupted.
         A command line that cannot be parsed exits with 2.
     """
+    try:
+        try:
+            return _run(verb, args)
+        finally:
+            sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read the output, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(verb: str | None, args: Sequence[str] | None) -> int:
+    """Parse the arguments, and call the function of the verb."""
     settings = (tyro.conf.FlagCreatePairsOff,)
     for kind in VERBS.values():
         _show_options_plainly(kind)
@@ -66,20 +84,8 @@ def main(verb: str | None = None, args: Sequence[str] | None = None) -> int:
         config = tyro.cli(VERBS[verb], prog=f"{verb}.py", args=args, config=settings)
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         _mute_native_log()
-    try:
-        command = importlib.import_module("casme_tf.commands")
-        status = getattr(command, verb.replace("-", "_"))(config) or 0
-        sys.stdout.flush()
-        return status
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # whoever read the output, such as `head`, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    command = importlib.import_module("casme_tf.commands")
+    return getattr(command, verb.replace("-", "_"))(config) or 0
 
 
 def _description() -> str:

@@ -226,6 +226,7 @@ def test_prediction_says_what_is_wrong(case, run, prepared, tmp_path, capsys):
     assert expected in one_message(capsys, case)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_keeps_what_was_there(run, tmp_path, monkeypatch, capsys):
     copy = tmp_path / "runs" / "full"
     shutil.copytree(run, copy)

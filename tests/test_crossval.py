@@ -162,6 +162,7 @@ def test_the_random_split_is_marked_wherever_its_figures_are(settings, capsys):
     assert "a model that recognises people" in page.banners[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "classes"), [("megc3", 3), ("five", 5)])
 def test_results_come_in_the_classes_of_the_literature(scheme, classes, settings):
     few = replace(settings, arch=("svm",), scheme=scheme, protocol="kfold", folds=3)
@@ -174,6 +175,7 @@ def test_results_come_in_the_classes_of_the_literature(scheme, classes, settings
     assert table["fold"].nunique() == 3
 
 
+@pytest.mark.slow
 def test_a_chosen_epoch_is_chosen_on_other_people(settings):
     few = replace(settings, arch=("ststnet",), baselines=False, run="chosen", choose_epoch=True)
     done = crossval(replace(few, protocol="kfold", folds=2))

@@ -48,6 +48,7 @@ def test_the_test_clips_alone_are_measured_and_the_protocol_is_said(run):
     assert metrics["largest_class"] == max(train_classes, key=train_classes.get)
 
 
+@pytest.mark.slow
 def test_artifacts_of_one_run_are_measured_side_by_side(config, run, tmp_path):
     table = evaluate_artifacts(config)
     assert list(table.index) == ["model.keras", *ARTIFACTS]
@@ -80,6 +81,7 @@ def test_other_evaluations_leave_the_runs_figures_alone(run):
     assert (run / "metrics.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn(config, run):
     done = evaluate(config)
     paths = draw_pictures(done.metrics, done.predictions, done.frames, done.run, done.folder)

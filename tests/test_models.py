@@ -96,6 +96,7 @@ def test_the_siamese_network_shares_its_weights():
     assert sizes[0] == sizes[1]
 
 
+@pytest.mark.slow
 def test_a_still_pair_has_no_siamese_difference():
     """Equal frames have equal embeddings, so the answer does not depend on the frame."""
     keras.utils.set_random_seed(0)

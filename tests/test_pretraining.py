@@ -87,6 +87,7 @@ def test_targets_are_those_of_the_schemes():
     assert found["expression"][:, 0].tolist() == [1, 1, 1, 0]
 
 
+@pytest.mark.slow
 def test_the_recogniser_is_measured_on_a_corpus(corpus, tmp_path):
     """Two rendered clips, disturbed in every way."""
     out = tmp_path / "measured"
@@ -111,6 +112,7 @@ def test_the_recogniser_is_measured_on_a_corpus(corpus, tmp_path):
     assert "| mirrored " in (out / "model_card.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_card_without_figures_says_so(quick):
     card = render_drawn_card(json.loads((pretrain(quick) / "training.json").read_text()))
     assert "Nothing yet" in card

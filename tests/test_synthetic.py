@@ -84,6 +84,7 @@ def test_coding_sheet_has_the_columns_and_cells_of_2014(corpus: Corpus) -> None:
     assert not read
 
 
+@pytest.mark.slow
 def test_same_seed_gives_same_bytes_whatever_the_workers(tmp_path: Path) -> None:
     def draw(name: str, seed: int, workers: int) -> dict[str, str]:
         synthesize(tmp_path / name, subjects=2, clips=4, frames=4, seed=seed, workers=workers)
@@ -141,6 +142,7 @@ def test_irregularities_of_casme2() -> None:
     assert all(clip.apex_coded for clip in cast(subjects=4, clips=49, frames=9, seed=0).clips)
 
 
+@pytest.mark.slow
 def test_missing_apex_is_a_slash_in_the_sheet_and_known_in_the_truth(tmp_path: Path) -> None:
     corpus = synthesize(tmp_path / "out", subjects=1, clips=50, frames=4, seed=0, workers=1)
     sheet = openpyxl.load_workbook(corpus.coding).active

@@ -151,6 +151,7 @@ def test_wrong_settings_are_refused_and_leave_nothing(quick, change, message):
     assert not list(quick.runs.iterdir())
 
 
+@pytest.mark.slow
 def test_what_drawings_taught_motion_net_stays_in_its_convolutions(quick):
     config = replace(quick, arch="motion_net", network_size=None, weights="drawn", epochs=2)
     folder = train(replace(config, precision="mixed_bfloat16"))
