@@ -17,7 +17,7 @@ $(BIN)/python:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 $(TO_RUN): pyproject.toml | $(BIN)/python
-	@echo "Installing what running needs into $(VENV): one to five minutes, 3.4 GB of disk, of which TensorFlow is 1.9 GB."
+	@echo "Installing what running needs into $(VENV): one to five minutes, 3.5 GB of disk, of which TensorFlow is 1.9 GB."
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 

@@ -18,7 +18,7 @@ from casme_tf.files import atomic_file
 from casme_tf.run import CONFIG, RunRecord, run_folder
 
 RUN = "demo"
-TAKES = "about 4 minutes on two processor cores, and 200 MB of disk"
+TAKES = "four to five minutes on two processor cores, and 180 MB of disk"
 _SUBJECTS, _CLIPS, _FRAMES = 26, 255, 9
 _RESNET = (
     *("casme-tf", "train", "--arch", "flow", "--weights", "none", "--network-size", "64"),
