@@ -119,7 +119,7 @@ class CrossvalInputs:
             UserError: If the weights cannot be had or do not fit.
         """
         keras.utils.set_random_seed(self.seed)
-        return resnet50_backbone(self.network_size, self.weights)
+        return resnet50_backbone(self.network_size, self.weights, frozen=True)
 
     @cached_property
     def _traced_backbone(self) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -5,6 +5,7 @@ import pytest
 
 from casme_tf.errors import UserError
 from casme_tf.models import ARCHITECTURES, split_model
+from casme_tf.models.backbone import resnet50_backbone
 
 GREYS = ((0, 120), (130, 255))
 
@@ -86,6 +87,14 @@ def test_blocks_begin_as_identity(arch):
     assert len(last) == 16
     assert not any(np.any(layer.gamma) for layer in last)
     assert np.all(layers["conv2_block1_1_bn"].gamma == 1)
+
+
+def test_blocks_of_a_frozen_backbone_stay_random():
+    """Features of blocks that pass their input on would say less."""
+    for frozen in (True, False):
+        layers = resnet50_backbone(32, frozen=frozen)._flatten_layers()
+        gammas = [layer.gamma for layer in layers if layer.name.endswith("_3_bn")]
+        assert {bool(np.all(gamma == frozen)) for gamma in gammas} == {True}
 
 
 def test_the_siamese_network_shares_its_weights():

@@ -16,13 +16,17 @@ _IMAGENET_MEAN_RGB = (123.68, 116.779, 103.939)
 _BATCH_NORM_MOMENTUM = 0.9
 
 
-def resnet50_backbone(size: int, weights: str = "none", *, name: str = "backbone") -> keras.Model:
+def resnet50_backbone(
+    size: int, weights: str = "none", *, frozen: bool = False, name: str = "backbone"
+) -> keras.Model:
     """Build ResNet50 up to its average pooling, with its own preprocessing in the graph.
 
     Args:
         size: Side of the input images, px, at least 32.
         weights: `"none"` for random weights, `"imagenet"`, or the path of a weights file: Keras's
             `…_notop.h5`, or a `.keras` classifier trained with this package.
+        frozen: It will not be trained. Random blocks are then left as they are; if it will be,
+            they begin as identity, which features of random weights would suffer from.
         name: Name of the model and prefix of nothing else.
 
     Input shape:
@@ -53,7 +57,7 @@ def resnet50_backbone(size: int, weights: str = "none", *, name: str = "backbone
         _load_file(resnet, _imagenet_weights())
     elif weights != "none":
         _load_file(resnet, Path(weights))
-    else:
+    elif not frozen:
         _begin_as_identity(resnet)
     resnet = fuse_batch_norm(resnet, momentum=_BATCH_NORM_MOMENTUM)
     return keras.Model(image, resnet(x), name=name)
