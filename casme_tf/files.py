@@ -93,7 +93,6 @@ def locked(path: Path) -> Iterator[None]:
     new = not path.parent.exists()
     with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with explain_write_errors(path):
         try:
             lock.acquire()
         except Timeout:

@@ -198,7 +198,7 @@ def spot_intervals(
         if not any(each.onset < other.offset and other.onset < each.offset for other in kept):
             kept.append(each)
     closest = every[0] if every else None
-    if not any(each.stands_out for each in kept) and total < MOST_FRAMES:
+    if not cuts and not any(each.stands_out for each in kept) and total < MOST_FRAMES:
         closest = _slow(frames, detector, method, cropped=cropped) or closest
     return Search(
         tuple(kept), windows, length, unseen, tuple(without_face), tuple(sorted(cuts)), closest
@@ -211,7 +211,7 @@ def _slow(frames: Frames, detector: Detector, method: Method, *, cropped: bool) 
     for frame in frames.between():
         tracker.add(frame)
     window = _look(tracker.finish(), method)
-    if window is None or not window.spotting.moved or tracker.finish().cuts:
+    if window is None or not window.spotting.moved:
         return None
     (score,) = _scores([window])
     if score < STANDS_OUT:
