@@ -28,6 +28,7 @@ def normalizations(network) -> list[keras.layers.BatchNormalization]:
     ]
 
 
+@pytest.mark.slow
 def test_reestimated_statistics_let_inference_agree_with_training(data_dir):
     keras.utils.set_random_seed(0)
     pairs = load_pairs(data_dir, 64)

@@ -160,7 +160,7 @@ def test_sound_pairs_get_none(ask, still, face, case):
 def test_no_clip_of_the_corpus_gets_one(ask, corpus):
     """Smiles and startles as they are drawn, answered with 1.00 among them."""
     truth = pd.read_csv(corpus / "truth.csv", dtype=str)
-    for row in truth.iloc[::4].itertuples():
+    for row in truth.iloc[::8].itertuples():
         folder = corpus / "CASME2-RAW" / row.subject / row.clip
         onset, apex = (read_rgb(folder / f"img{n}.jpg") for n in (row.onset, row.apex))
         assert not told(ask.pair(onset, apex)), folder

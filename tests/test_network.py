@@ -98,6 +98,7 @@ def test_the_tracer_sees_what_is_sent(tmp_path):
     assert reached(log) == ["198.51.100.7:443"]
 
 
+@pytest.mark.slow
 @traced_only
 def test_preparing_with_mediapipe(tmp_path, corpus):
     require_silent(

@@ -44,6 +44,7 @@ def answers(run, data_dir) -> np.ndarray:
     return model.predict(load_pairs(data_dir, 64).frames, verbose=0)
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_what_it_would_have_been(quick, data_dir):
     """Of the small architecture: how states are kept does not depend on which it is."""
     settings = replace(quick, arch="motion_net", network_size=None, epochs=8)
