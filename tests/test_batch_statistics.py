@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from casme_tf.input_pipeline import compute_motion, load_pairs, training_batches
 from casme_tf.models import flow_classifier, split_model
