@@ -47,7 +47,7 @@ _HEADER_WITHIN = 20
 _OTHERS_COLUMNS = {
     "Inducement Code": "SAMM",
     "TotalMF1": "SMIC",
-    "Objective class": "CAS(ME)³ or SAMM",
+    "Objective class": "CAS(ME)³",
     "fold_name": "4DME",
     "EmotionId": "DFME",
     "Expression type": "CAS(ME)³",
@@ -159,9 +159,10 @@ def read_coding_sheet(
         _correct_names(rows, fixes, file, notes)
     wrong = _name_clips(rows, columns, problems)
     version = _version(rows, columns)
+    of_rows = len(problems)
     for file, fixes in files.items():
         _apply_corrections(rows, fixes, file, problems, notes)
-    of_files = len(problems) - len(wrong)
+    of_files = len(problems) - of_rows  # which leaving rows out does not put right
     clips: list[tuple[_Row, Clip]] = []
     for row in rows:
         before = len(problems)

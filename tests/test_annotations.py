@@ -323,17 +323,17 @@ def test_tables_of_other_databases_are_named_in_one_line(tmp_path, column, datab
 def test_rows_that_cannot_be_read_are_left_out_on_demand(tmp_path):
     rows = [
         sheet_row("01", "EP1"),
-        sheet_row("01", "../EP2"),
+        sheet_row("x", "../EP2"),  # wrong twice
         sheet_row("02", "EP3", emotion="anger"),
         sheet_row("02", "EP4", onset=60, apex=50),
     ]
     path = write_sheet(tmp_path / "sheet.csv", rows)
-    assert len(problems_of(path)) == 3
+    assert len(problems_of(path)) == 4
     sheet = read_coding_sheet(path, leave_out=True)
     assert [clip.clip for clip in sheet.clips] == ["EP1"]
     assert list(sheet.left_out) == problems_of(path)
     write_sheet(path, rows[1:])
-    assert len(problems_of(path, leave_out=True)) == 3  # nothing would be left
+    assert len(problems_of(path, leave_out=True)) == 4  # nothing would be left
 
 
 def test_a_name_of_a_clip_can_be_corrected(tmp_path):
