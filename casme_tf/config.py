@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-RUNS = Path("saved_models")
-"""Where runs are kept, seen from the working directory."""
+from casme_tf.runs import RUNS
 
 FaceRuntime = Literal["litert", "mediapipe"]
 """What can run BlazeFace."""

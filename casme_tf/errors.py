@@ -35,3 +35,7 @@ class UserErrors(UserError):
         self.summary = summary
         self.problems = list(problems)
         super().__init__("\n  ".join([summary, *self.problems]))
+
+
+class LeakError(UserError):
+    """Something of the test clips would reach the training side: figures would be too good."""

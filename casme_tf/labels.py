@@ -12,6 +12,12 @@ from casme_tf.errors import UserError
 EMOTIONS = ("disgust", "fear", "happiness", "others", "repression", "sadness", "surprise")
 """The seven emotions of the coding sheet, in alphabetical order."""
 
+BLINK = 45
+"""The action unit of a blink, which belongs to no emotion."""
+
+ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 24, 25, 26, BLINK)
+"""The action units that networks of this package know, by number, a blink's last."""
+
 
 @dataclass(frozen=True)
 class Scheme:

@@ -32,10 +32,10 @@ from benchmark_growth import measure_growth
 from benchmark_table import describe, describe_growth, draw
 from benchmark_worker import Answer, Worker
 
+from casme_tf.export.parity import EIGHT_BITS
 from casme_tf.files import atomic_file
-from casme_tf.parity import EIGHT_BITS
 from casme_tf.progress import progress
-from casme_tf.run import NUMBER_FORMATS
+from casme_tf.runs import NUMBER_FORMATS
 
 SCRIPTS = Path(__file__).resolve().parent
 PYTORCH = "torch==2.13.0"

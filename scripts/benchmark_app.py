@@ -29,9 +29,9 @@ import tyro
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from casme_tf.app_answers import AppAnswers
-from casme_tf.app_example import FPS
-from casme_tf.config import RUNS
+from casme_tf.recognition.app.answers import AppAnswers
+from casme_tf.recognition.app.example import FPS
+from casme_tf.runs import RUNS
 from casme_tf.synthetic import synthesize
 
 PEOPLE, CLIPS, FRAMES, SEED = 4, 12, 17, 41

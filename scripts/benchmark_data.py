@@ -20,19 +20,19 @@ import keras
 import numpy as np
 
 from casme_tf.config import TrainConfig
-from casme_tf.crossval_inputs import CrossvalInputs
-from casme_tf.input_pipeline import Pairs, load_pairs
-from casme_tf.keras_learner import KerasLearner
+from casme_tf.datasets.pairs import Pairs, load_pairs
+from casme_tf.datasets.prepare import prepare_dataset
+from casme_tf.evaluation.crossval_inputs import CrossvalInputs
+from casme_tf.export.saved_model import export_saved_model
+from casme_tf.export.tflite import convert_tflite
 from casme_tf.labels import CLASSES
 from casme_tf.models import ARCHITECTURES, split_model
 from casme_tf.models.frozen_heads import siamese_head
-from casme_tf.prepare import prepare_dataset
-from casme_tf.run import MODEL
-from casme_tf.saved_model import export_saved_model
+from casme_tf.runs import MODEL
 from casme_tf.synthetic import synthesize
-from casme_tf.tflite import convert_tflite
 from casme_tf.tflite_metadata import add_metadata
-from casme_tf.training import train
+from casme_tf.training.keras_learner import KerasLearner
+from casme_tf.training.train import train
 
 SIZE, SEED = 224, 31
 

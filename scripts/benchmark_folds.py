@@ -23,11 +23,11 @@ import tyro
 from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
 
-from casme_tf.crossval_inputs import mirror_motion
-from casme_tf.evaluation import cross_validate
+from casme_tf.datasets.split import Split
+from casme_tf.datasets.splits import PROTOCOLS
+from casme_tf.evaluation.crossval_inputs import mirror_motion
+from casme_tf.evaluation.evaluate import cross_validate
 from casme_tf.models.ststnet import ststnet
-from casme_tf.protocols import PROTOCOLS
-from casme_tf.split import Split
 
 CLASSES = 4
 

@@ -21,10 +21,10 @@ import pandas as pd
 import tyro
 
 from casme_tf.config import PretrainConfig
-from casme_tf.measure_pretrained import Disturbed, disturb_corpus, judge
+from casme_tf.lab.fields import Ingredients
+from casme_tf.lab.measure_pretrained import Disturbed, disturb_corpus, judge
+from casme_tf.lab.pretrain import pretrain
 from casme_tf.models.drawn_weights import WEIGHTS
-from casme_tf.pretraining import pretrain
-from casme_tf.synthetic.fields import Ingredients
 
 
 @dataclass(frozen=True)

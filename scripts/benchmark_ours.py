@@ -19,18 +19,18 @@ from benchmark_folds import Arguments as FoldArguments
 from benchmark_folds import Clips, fresh, ours
 from benchmark_worker import Answer
 
-from casme_tf.annotations import read_coding_sheet
-from casme_tf.artifacts import LiteRTArtifact
-from casme_tf.blazeface import find_model
+from casme_tf.clips.blazeface import find_model
+from casme_tf.clips.detector import FaceDetector, crop_box
+from casme_tf.clips.images import read_rgb
+from casme_tf.datasets.coding_sheet import read_coding_sheet
+from casme_tf.datasets.pairs import load_pairs
+from casme_tf.datasets.prepare import prepare_dataset
+from casme_tf.datasets.raw_clips import find_pair
 from casme_tf.errors import UserError
-from casme_tf.face_crop import FaceDetector, crop_box
-from casme_tf.images import read_rgb
-from casme_tf.input_pipeline import load_pairs
+from casme_tf.export.artifacts import LiteRTArtifact
 from casme_tf.layers import FarnebackFlow, RGBToGray
 from casme_tf.models import ARCHITECTURES, split_model
-from casme_tf.precision import choose_precision, dtype_policy
-from casme_tf.prepare import prepare_dataset
-from casme_tf.raw_frames import find_pair
+from casme_tf.training.precision import choose_precision, dtype_policy
 
 SIZE, THREADS = 224, 2
 

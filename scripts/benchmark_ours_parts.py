@@ -15,13 +15,13 @@ from benchmark_ours import SIZE, Side
 from benchmark_profile import time_operators
 from benchmark_worker import Answer, in_parts, serve, time_call
 
-from casme_tf.crossval_inputs import mirror_motion
 from casme_tf.datasets.casme2 import frame_decoders
-from casme_tf.input_pipeline import resize_frame
-from casme_tf.keras_learner import KerasLearner
+from casme_tf.datasets.pairs import resize_frame
+from casme_tf.datasets.splits import PROTOCOLS
+from casme_tf.evaluation.crossval_inputs import mirror_motion
 from casme_tf.layers import FarnebackFlow
 from casme_tf.models.ststnet import ststnet
-from casme_tf.protocols import PROTOCOLS
+from casme_tf.training.keras_learner import KerasLearner
 
 KINDS = {
     "convolutions' gradients": ("Conv2DBackprop",),

@@ -2,6 +2,6 @@
 
 import sys
 
-from casme_tf.cli import main
+from casme_tf.cli.main import main
 
 sys.exit(main("measure-jpeg"))

@@ -48,7 +48,7 @@ def corpus(shared) -> Path:
 @pytest.fixture(scope="session")
 def prepared(shared, corpus) -> Path:
     """Its prepared pairs."""
-    from casme_tf.prepare import prepare_dataset
+    from casme_tf.datasets.prepare import prepare_dataset
 
     raw, coding = corpus / "CASME2-RAW", corpus / "CASME2-coding-stand-in.xlsx"
     return shared("prepared_dataset", lambda out: prepare_dataset(raw, coding, out))
@@ -71,9 +71,9 @@ def data_dir(shared, prepared) -> Path:
 def run(shared, data_dir) -> Path:
     """A run of the flow architecture, trained for three epochs, exported and evaluated."""
     from casme_tf.config import EvaluateConfig, ExportConfig, TrainConfig
-    from casme_tf.evaluation import evaluate
-    from casme_tf.export import export_run
-    from casme_tf.training import train
+    from casme_tf.evaluation.evaluate import evaluate
+    from casme_tf.export.export import export_run
+    from casme_tf.training.train import train
 
     def make(runs: Path) -> None:
         train(

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from casme_tf.cli import main
-from casme_tf.input_pipeline import Pairs, load_pairs
+from casme_tf.cli.main import main
+from casme_tf.datasets.pairs import Pairs, load_pairs
 
 HEADER = ["Subject", "Filename", "", "OnsetFrame", "ApexFrame", "OffsetFrame", "", "Action Units"]
 HEADER += ["Estimated Emotion"]
@@ -194,7 +194,7 @@ def test_data_that_cannot_be_split_is_refused(case, data_dir, tmp_path, capsys, 
         pairs.clips.iloc[kept].reset_index(drop=True),
         pairs.corpus,
     )
-    monkeypatch.setattr("casme_tf.training.load_pairs", lambda *_: fewer)
+    monkeypatch.setattr("casme_tf.training.train.load_pairs", lambda *_: fewer)
     runs = ["--runs", str(tmp_path / "runs"), "--weights", "none"]
     assert main("train", ["--arch", "flow", *runs]) == 1
     assert expected in one_message(capsys, case)

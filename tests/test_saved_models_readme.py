@@ -25,10 +25,10 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import (
     add_PredictionServiceServicer_to_server,
 )
 
-from casme_tf.artifacts import load_artifact
-from casme_tf.face_crop import Face, crop_box
-from casme_tf.images import read_rgb, resize
-from casme_tf.input_pipeline import resize_frame
+from casme_tf.clips.detector import Face, crop_box
+from casme_tf.clips.images import read_rgb, resize
+from casme_tf.datasets.pairs import resize_frame
+from casme_tf.export.artifacts import load_artifact
 from casme_tf.labels import CLASSES
 from casme_tf.tflite_metadata import read_labels
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 from casme_tf.errors import UserError
-from casme_tf.synthetic.corpus import ARGUMENTS_FILE
 
 CASME2 = "casme2"
 """Clips in the layout of CASME II that nothing shows to be drawn."""
@@ -15,6 +14,9 @@ STAND_IN = "stand-in"
 """Clips that `synthesize` drew: no figure measured on them is one of CASME II."""
 
 CORPORA = (CASME2, STAND_IN)
+
+ARGUMENTS_FILE = "corpus.json"
+"""What `synthesize` writes next to the clips that it draws."""
 
 _LEVELS_ABOVE = 3  # beside CASME2-RAW, or beside the folder of Cropped-updated/Cropped
 _KEYS = {"generator", "seed"}

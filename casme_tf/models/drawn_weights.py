@@ -12,7 +12,7 @@ import numpy as np
 
 from casme_tf.errors import UserError
 
-FOLDER = Path(__file__).parent.parent / "data" / "motion_net"
+FOLDER = Path(__file__).with_name("drawn_motion_net")
 """Where this package keeps its weights and what is known of them."""
 
 WEIGHTS = "weights.npz"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from casme_tf.labels import FOUR, MEGC3
-from casme_tf.synthetic.action_units import UNITS
+from casme_tf.labels import ACTION_UNITS, FOUR, MEGC3
 
 SIZE = 28
 """Side of the motion's image, cells."""
@@ -69,11 +68,12 @@ def head_logits(embedding: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
         embedding: `(B, 80)` from `trunk`.
 
     Returns:
-        `action_units` `(B, 17)`, logits of each of `UNITS`; `strengths` `(B, 17)`, logarithm of
-        the largest displacement by each, px of a crop of 224 px; `expression` `(B, 1)`, logit of
-        anything being expressed; and logits of the classes of each scheme, `four` and `megc3`.
+        `action_units` `(B, 17)`, logits of each of `ACTION_UNITS`; `strengths` `(B, 17)`,
+        logarithm of the largest displacement by each, px of a crop of 224 px; `expression`
+        `(B, 1)`, logit of anything being expressed; and logits of the classes of each scheme,
+        `four` and `megc3`.
     """
-    lengths = {"action_units": len(UNITS), "strengths": len(UNITS), "expression": 1}
+    lengths = {"action_units": len(ACTION_UNITS), "strengths": len(ACTION_UNITS), "expression": 1}
     lengths |= {scheme.name: len(scheme.classes) for scheme in (FOUR, MEGC3)}
     return {
         name: keras.layers.Dense(length, dtype="float32", name=name)(embedding)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from casme_tf.labels import BLINK
 from casme_tf.synthetic.person import FRAME_SIZE, Person
 from casme_tf.synthetic.texture import bump
 
@@ -31,9 +32,6 @@ class Pull:
     height: float
     shift: tuple[float, float] = (0.0, 0.0)
 
-
-BLINK = 45
-"""The action unit of a blink, which belongs to no emotion."""
 
 PULLS: dict[int, tuple[Pull, ...]] = {
     # Inner brow raiser.
@@ -81,9 +79,6 @@ PULLS: dict[int, tuple[Pull, ...]] = {
     26: (Pull("chin", 0.0, 1.0, 60, 32), Pull("lower lip", 0.0, 0.4, 30, 14)),
     BLINK: (Pull("upper lid", 0.0, 1.0, 21, 8), Pull("lower lid", 0.0, -0.2, 19, 7)),
 }
-
-UNITS = tuple(PULLS)
-"""Numbers of the action units that are drawn, a blink's last."""
 
 
 @dataclass(frozen=True)

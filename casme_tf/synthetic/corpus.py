@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from casme_tf.datasets.corpora import ARGUMENTS_FILE
 from casme_tf.errors import UserError
 from casme_tf.synthetic.casting import Cast, cast
 
 RAW_FOLDER = "CASME2-RAW"
 CODING_FILE = "CASME2-coding-stand-in.xlsx"
 TRUTH_FILE = "truth.csv"
-ARGUMENTS_FILE = "corpus.json"
 
 GENERATOR = 1
 """What a seed stands for. Raise it with every change that changes a corpus: an older corpus then

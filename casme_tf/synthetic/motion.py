@@ -9,7 +9,8 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from casme_tf.synthetic.action_units import BLINK, Habit, Unit, unit_field
+from casme_tf.labels import BLINK
+from casme_tf.synthetic.action_units import Habit, Unit, unit_field
 from casme_tf.synthetic.person import FRAME_SIZE, Person
 from casme_tf.synthetic.texture import step
 

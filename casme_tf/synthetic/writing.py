@@ -16,18 +16,12 @@ from pathlib import Path
 import cv2
 import openpyxl
 
+from casme_tf.datasets.corpora import ARGUMENTS_FILE
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_folder
 from casme_tf.progress import progress
 from casme_tf.synthetic.casting import Cast, CastClip, cast
-from casme_tf.synthetic.corpus import (
-    ARGUMENTS_FILE,
-    CODING_FILE,
-    GENERATOR,
-    RAW_FOLDER,
-    TRUTH_FILE,
-    Corpus,
-)
+from casme_tf.synthetic.corpus import CODING_FILE, GENERATOR, RAW_FOLDER, TRUTH_FILE, Corpus
 from casme_tf.synthetic.portrait import paint_portrait
 from casme_tf.synthetic.rendering import render_clip
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from casme_tf.datasets.prepared_folder import PreparedClip, prepare_command, read_prepared_folder
+from casme_tf.datasets.prepared import PreparedClip, prepare_command, read_prepared_folder
 from casme_tf.errors import UserError
 from casme_tf.labels import CLASSES, EMOTIONS, class_of
 

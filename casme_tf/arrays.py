@@ -1,0 +1,86 @@
+"""Arrays of clips: pairs of frames, rows of some clips, and digests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from casme_tf.errors import UserError
+
+Pair = dict[str, np.ndarray]
+"""`onset` and `apex`, each `(n, S, S, 3)` uint8 RGB."""
+
+
+def require_pair(pair: Pair, frame_size: int) -> None:
+    """Require frames that a model of this size can be asked about.
+
+    Args:
+        pair: What was given.
+        frame_size: Side of the model's frames, px.
+
+    Raises:
+        UserError: If names, types or shapes are others, or there are not as many onsets as apexes.
+    """
+    wanted = (frame_size, frame_size, 3)
+    good = pair.keys() == {"onset", "apex"} and all(
+        frame.dtype == np.uint8 and frame.shape[1:] == wanted and len(frame)
+        for frame in pair.values()
+    )
+    if not good or len(pair["onset"]) != len(pair["apex"]):
+        received = ", ".join(f"{name} {x.dtype} {x.shape}" for name, x in pair.items())
+        raise UserError(
+            f"A pair must be onset and apex, each uint8 (n, {frame_size}, {frame_size}, 3) with "
+            f"the same n. Received: {received or 'nothing'}."
+        )
+
+
+def rows_of(arrays: Any, indices: np.ndarray, *, read_only: bool = True) -> Any:
+    """Return copies of some clips' rows; no other clip can be reached from them.
+
+    Args:
+        arrays: Array `(n, ...)`, clips first, or a dictionary of such arrays.
+        indices: `(m,)` int indices of the clips.
+        read_only: Refuse writing to them. Default True.
+
+    Returns:
+        Array `(m, ...)`, or a dictionary of them.
+
+    Example:
+        >>> whole = np.arange(4.0)
+        >>> rows_of({"flow": whole}, np.array([3, 1]))["flow"].tolist()
+        [3.0, 1.0]
+    """
+    if isinstance(arrays, dict):
+        return {key: rows_of(a, indices, read_only=read_only) for key, a in arrays.items()}
+    rows = np.take(np.asarray(arrays), indices, axis=0)
+    rows.setflags(write=not read_only)
+    return rows
+
+
+def digest(value: Any) -> str:
+    """Return a digest of arrays, or of containers of arrays, numbers and texts.
+
+    Example:
+        >>> digest({"a": np.zeros(3)}) == digest({"a": np.zeros(3)})
+        True
+    """
+    state = hashlib.blake2b(digest_size=16)
+
+    def add(part: Any) -> None:
+        if isinstance(part, Mapping):
+            add([[name, part[name]] for name in part])
+        elif isinstance(part, (list, tuple)):
+            state.update(f"[{len(part)}".encode())
+            for each in part:
+                add(each)
+        elif isinstance(part, np.ndarray) and not part.dtype.hasobject:
+            state.update(f"{part.dtype.str}{part.shape}".encode())
+            state.update(np.ascontiguousarray(part).tobytes())
+        else:
+            state.update(f"{type(part).__name__}:{part!r};".encode())
+
+    add(value)
+    return state.hexdigest()

@@ -1,0 +1,1 @@
+"""The command `casme-tf`: options in, one call, results printed."""

@@ -1,0 +1,128 @@
+"""The command line: `casme-tf <verb>` and `python scripts/<verb>.py`, made from config.py."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import tyro
+
+from casme_tf import config as configs
+from casme_tf.errors import UserError
+
+VERBS: dict[str, Callable[..., Any]] = {
+    "synthesize": configs.SynthesizeConfig,
+    "prepare-dataset": configs.PrepareConfig,
+    "train": configs.TrainConfig,
+    "crossval": configs.CrossvalConfig,
+    "pretrain": configs.PretrainConfig,
+    "evaluate": configs.EvaluateConfig,
+    "export": configs.ExportConfig,
+    "inspect-tflite": configs.InspectTfliteConfig,
+    "report": configs.ReportConfig,
+    "compare": configs.CompareConfig,
+    "predict": configs.PredictConfig,
+    "spot-apex": configs.SpotApexConfig,
+    "measure-apex": configs.MeasureApexConfig,
+    "stream": configs.StreamConfig,
+    "app": configs.AppConfig,
+    "measure-corpus": configs.MeasureCorpusConfig,
+    "measure-pretrained": configs.MeasurePretrainedConfig,
+    "measure-jpeg": configs.MeasureJpegConfig,
+    "demo": configs.DemoConfig,
+}
+"""The configuration of each verb; what it does is the function of that name in commands.py."""
+
+
+def main(verb: str | None = None, args: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        verb: One of `VERBS`; None to take it from the arguments.
+        args: Arguments; None for those of the process.
+
+    Returns:
+        0 if it succeeded, 1 for a mistake that the user can put right, 130 if interrupted.
+        A command line that cannot be parsed exits with 2.
+    """
+    try:
+        try:
+            return _run(verb, args)
+        finally:
+            sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read the output, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(verb: str | None, args: Sequence[str] | None) -> int:
+    """Parse the arguments, and call the function of the verb."""
+    settings = (tyro.conf.FlagCreatePairsOff,)
+    for kind in VERBS.values():
+        _show_options_plainly(kind)
+    words = sys.argv[1:] if args is None else list(args)
+    if verb is None and words == ["--version"]:
+        print(f"casme-tf {version('casme-tf')}")
+        return 0
+    if verb is None:
+        config: Any = tyro.extras.subcommand_cli_from_dict(
+            VERBS, prog="casme-tf", description=_description(), args=args, config=settings
+        )
+        verb = next(name for name, kind in VERBS.items() if type(config) is kind)
+    else:
+        config = tyro.cli(VERBS[verb], prog=f"{verb}.py", args=args, config=settings)
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+        _mute_native_log()
+    command = importlib.import_module("casme_tf.cli.commands")
+    return getattr(command, verb.replace("-", "_"))(config) or 0
+
+
+def _description() -> str:
+    return (
+        "Facial micro-expressions: two frames in, four class probabilities out. "
+        "Set TF_CPP_MIN_LOG_LEVEL to see TensorFlow's native log. "
+        "casme-tf --version prints the version."
+    )
+
+
+def _show_options_plainly(config: Any) -> None:
+    """Let help show an optional number as INT, not {None}|INT (default: None)."""
+    names: dict[Any, str] = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
+    for name, kind in get_type_hints(config, include_extras=True).items():
+        plain = kind.__origin__ if get_origin(kind) is Annotated else kind
+        options: dict[str, Any] = {}
+        values = [part for part in get_args(plain) if part is not type(None)]
+        if plain is bool or getattr(config, name, ...) == ():
+            options = {"help_behavior_hint": ""}
+        elif type(None) in get_args(plain):
+            literals = get_args(values[0]) if get_origin(values[0]) is Literal else ()
+            metavar = f"{{{','.join(literals)}}}" if literals else names[values[0]]
+            options = {"help_behavior_hint": "", "metavar": metavar}
+        if options:
+            config.__annotations__[name] = Annotated[kind, tyro.conf.arg(**options)]
+
+
+def _mute_native_log() -> None:
+    """Let Python keep the terminal, and native code's file descriptor 2 lead nowhere.
+
+    TensorFlow writes a dozen lines while it is imported, before it reads its own settings.
+    """
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    sys.stderr.flush()
+    sys.stderr = os.fdopen(
+        os.dup(2), "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace"
+    )
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)

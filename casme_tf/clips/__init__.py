@@ -1,0 +1,1 @@
+"""From frames, videos and cameras to the face, its motion, onset and apex; no TensorFlow."""

@@ -1,0 +1,201 @@
+"""The frames of a clip, one after another: of a folder, a video file, a camera or from memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from casme_tf.clips.images import IMAGE_SUFFIXES, TO_CONVERT, convert_first, read_rgb
+from casme_tf.errors import UserError
+
+
+class Frame(NamedTuple):
+    """One frame of a clip.
+
+    Attributes:
+        number: Of an image file the number its name ends in, as the N of `imgN.jpg`; else its
+            position in the clip, from 0.
+        rgb: `(H, W, 3)` uint8, RGB.
+        seconds: Time since the clip began; None if the clip does not say how fast it is.
+    """
+
+    number: int
+    rgb: np.ndarray
+    seconds: float | None
+
+
+class Frames(Protocol):
+    """A clip that can be gone through as often as needed, one frame in memory at a time.
+
+    Attributes:
+        name: What messages call it.
+        fps: Frames a second; None if unknown.
+        count: How many frames it says that it has; None if it does not say. A video may err.
+        notes: What is odd but not wrong, one line each; more may come while it is gone through.
+    """
+
+    name: str
+    fps: float | None
+    count: int | None
+    notes: list[str]
+
+    def between(self, first: int | None = None, last: int | None = None) -> Iterator[Frame]:
+        """Yield the frames whose numbers lie between two, both included; by default all."""
+        ...
+
+
+class MemoryFrames:
+    """Frames that are in memory already.
+
+    Args:
+        frames: `n` frames `(H, W, 3)` uint8, RGB, of one size; numbered from 0.
+        fps: Frames a second; None (default) if unknown.
+        name: What messages call it.
+
+    Raises:
+        UserError: If there is no frame, or they are not such frames.
+
+    Example:
+        >>> clip = MemoryFrames([np.zeros((48, 64, 3), np.uint8)] * 3, fps=200)
+        >>> [(frame.number, frame.seconds) for frame in clip.between(1)]
+        [(1, 0.005), (2, 0.01)]
+    """
+
+    def __init__(
+        self, frames: Sequence[np.ndarray], fps: float | None = None, name: str = "the clip"
+    ) -> None:
+        self.name, self.fps = name, require_fps(fps)
+        self.count: int | None = len(frames)
+        self.notes: list[str] = []
+        self._frames = frames
+        if not len(frames):
+            raise UserError(f"A clip must have frames. Received: {name}, which has none.")
+        for number, frame in enumerate(frames):
+            if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+                raise UserError(
+                    f"Frames must be uint8 (H, W, 3). Received: frame {number} of {name}, "
+                    f"{frame.dtype} {frame.shape}."
+                )
+            require_one_size(self.name, number, frame.shape[:2], frames[0].shape[:2])
+
+    def between(self, first: int | None = None, last: int | None = None) -> Iterator[Frame]:
+        """Yield the frames whose numbers lie between two, both included; by default all."""
+        for number, rgb in enumerate(self._frames):
+            if _wanted(number, first, last):
+                yield Frame(number, rgb, None if self.fps is None else number / self.fps)
+
+
+class FolderFrames:
+    """The image files of a folder, in natural order: img9.jpg before img10.jpg.
+
+    Files whose names end in numbers keep these: the frame of `img46.jpg` is number 46. If names
+    have no numbers, or two have the same, frames are numbered from 0. A folder with raw frames of
+    CASME II (`imgN.jpg`) and its authors' crops (`reg_imgN.jpg`) is taken for its raw frames.
+
+    Args:
+        folder: The folder.
+        fps: Frames a second; None (default) if unknown.
+
+    Raises:
+        UserError: If it has no image files.
+
+    Example:
+        >>> FolderFrames(Path("CASME2-RAW/sub01/EP02_01f"), fps=200).count  # doctest: +SKIP
+        67
+    """
+
+    def __init__(self, folder: Path, fps: float | None = None) -> None:
+        self.name, self.fps = str(folder), require_fps(fps)
+        self.notes: list[str] = []
+        files = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        images = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+        to_convert = sorted(path for path in files if path.suffix.lower() in TO_CONVERT)
+        raw = [path for path in images if re.fullmatch(r"img\d+", path.stem)]
+        if raw and len(raw) < len(images):
+            self.notes.append(f"{folder}: {len(images) - len(raw)} files beside imgN passed over.")
+            images = raw
+        if to_convert and not images:
+            raise UserError(convert_first(to_convert[0]))
+        if to_convert:
+            self.notes.append(
+                f"{folder}: {len(to_convert)} files passed over, such as {to_convert[0].name}, "
+                "which must be converted to .png or .jpg first."
+            )
+        if not images:
+            raise UserError(
+                "A clip's folder must hold image files "
+                f"({', '.join(sorted(IMAGE_SUFFIXES))}). Received: {folder}, which has none."
+            )
+        self._paths = sorted(images, key=_natural)
+        self._numbers = _file_numbers(self._paths)
+        self.count: int | None = len(images)
+
+    def between(self, first: int | None = None, last: int | None = None) -> Iterator[Frame]:
+        """Yield the frames whose numbers lie between two, both included; by default all.
+
+        Raises:
+            UserError: If a file cannot be read, or frames differ in size.
+        """
+        size = None
+        for number, path in zip(self._numbers, self._paths, strict=True):
+            if _wanted(number, first, last):
+                rgb = read_rgb(path)
+                size = size or rgb.shape[:2]
+                require_one_size(self.name, number, rgb.shape[:2], size)
+                seconds = None if self.fps is None else (number - self._numbers[0]) / self.fps
+                yield Frame(number, rgb, seconds)
+
+
+def require_one_size(
+    clip: str, number: int, size: tuple[int, ...], of_others: tuple[int, ...]
+) -> None:
+    """Make sure that a frame has the size of the others.
+
+    Args:
+        clip: Name of the clip.
+        number: Number of the frame.
+        size: Its height and width, px.
+        of_others: Height and width of the others, px.
+
+    Raises:
+        UserError: If it has not.
+    """
+    if size != of_others:
+        raise UserError(
+            f"Frames of a clip must have one size. Received: {clip}, whose frame {number} has "
+            f"{size[1]}×{size[0]} px and others {of_others[1]}×{of_others[0]} px."
+        )
+
+
+def require_fps(fps: float | None) -> float | None:
+    """Return the frames a second.
+
+    Raises:
+        UserError: If it is not a number above 0.
+    """
+    if fps is not None and not 0 < fps < float("inf"):
+        raise UserError(f"Frames a second must be a number above 0. Received: {fps:g}.")
+    return fps
+
+
+def _wanted(number: int, first: int | None, last: int | None) -> bool:
+    return (first is None or number >= first) and (last is None or number <= last)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Order digits by their value and the rest by letters."""
+    parts = re.split(r"(\d+)", path.name.casefold())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _file_numbers(paths: list[Path]) -> list[int]:
+    found = [re.search(r"(\d+)$", path.stem) for path in paths]
+    numbers = [int(match[1]) for match in found if match]
+    if len(numbers) == len(paths) and all(a < b for a, b in pairwise(numbers)):
+        return numbers
+    return list(range(len(paths)))

@@ -1,0 +1,238 @@
+"""Following one face through a clip: upright crops without the head's motion, and what is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from casme_tf.clips.alignment import (
+    MIN_LIKENESS,
+    Aligned,
+    align,
+    dense_motion,
+    find_face,
+    upright_crop,
+)
+from casme_tf.clips.detector import Detector, Face, NoFaceError
+from casme_tf.clips.frames import Frame
+from casme_tf.clips.layout import EYES, MIDDLE, face_mask, skin_points, upright
+from casme_tf.clips.similarity import after, apply, displacement, fit_similarity, inverse
+from casme_tf.errors import UserError
+
+CUT = 12.0
+"""Mean difference of consecutive frames, grey levels, in which a scene changes. Made small, a frame
+that moved by 3 px differs by 9 at most; mirrored ones by 47."""
+
+_THUMBNAIL = (64, 48)
+
+MOST_FRAMES = 1200
+"""Frames that a track keeps at most: 84 MB of crops."""
+
+
+@dataclass(frozen=True)
+class TrackedFace:
+    """A face in `T` frames, seen from where it was in the first of them.
+
+    Attributes:
+        numbers: `(T,)` int, the frames' numbers.
+        seconds: `(T,)` float64 since the clip began; None if its speed is unknown.
+        crops: `(T, HEIGHT, WIDTH)` uint8, grey: the face upright, the head's motion taken out.
+        motion: `(T, n, 2)` float32: how far each of `skin_points` has moved on the face since the
+            first frame, px of the crop. Where the face was not seen, what lies between.
+        head: `(T,)` how far the head has moved since the first frame, as a share of the distance
+            of the eyes, mean over the face.
+        seen: `(T,)` bool, whether the face was seen.
+        light: `(T,)` mean grey level of the face, 0…255.
+        face: The face in the first frame, px of the frame.
+        keypoints: `(6, 2)` its keypoints in the crop, px.
+        frame_size: Height and width of the frames, px.
+        skipped: How many frames came before the first with a face.
+        cuts: Numbers of the frames with which another scene begins.
+    """
+
+    numbers: np.ndarray
+    seconds: np.ndarray | None
+    crops: np.ndarray
+    motion: np.ndarray
+    head: np.ndarray
+    seen: np.ndarray
+    light: np.ndarray
+    face: Face
+    keypoints: np.ndarray
+    frame_size: tuple[int, int]
+    skipped: int
+    cuts: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+class _Row(NamedTuple):
+    number: int
+    seconds: float | None
+    crop: np.ndarray
+    motion: np.ndarray
+    head: float
+    seen: bool
+
+
+class CutFinder:
+    """Finds the frames of a clip with which another scene begins.
+
+    Attributes:
+        found: Their numbers.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[int] = []
+        self._last: np.ndarray | None = None
+
+    def add(self, frame: Frame) -> None:
+        """Take the next frame."""
+        small = cv2.resize(frame.rgb, _THUMBNAIL, interpolation=cv2.INTER_AREA)
+        thumbnail = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        thumbnail -= thumbnail.mean()  # a change of light is no cut
+        if self._last is not None and np.abs(thumbnail - self._last).mean() > CUT:
+            self.found.append(frame.number)
+        self._last = thumbnail
+
+
+class FaceTracker:
+    """Takes the frames of a clip one after another and follows the largest face of the first.
+
+    Each frame is aligned with the first one that shows a face: points of the skin are followed,
+    the head's shift, turn and change of size are fitted to them robustly and taken out. A face that
+    is lost is looked for anew.
+
+    Args:
+        detector: Finds the face.
+        cropped: The frames are face crops already.
+
+    Example:
+        >>> tracker = FaceTracker(detector)  # doctest: +SKIP
+        >>> for frame in open_frames("clip.mp4").between():  # doctest: +SKIP
+        ...     tracker.add(frame)
+        >>> tracker.finish().motion.shape  # doctest: +SKIP
+        (67, 104, 2)
+    """
+
+    def __init__(self, detector: Detector, *, cropped: bool = False) -> None:
+        self._detector = detector
+        self._cropped = cropped
+        self._skipped = 0
+        self._face: Face | None = None
+        self._rows: list[_Row] = []
+        self._cuts = CutFinder()
+        # What is known from the first frame with a face on.
+        self._frame_size = (0, 0)
+        self._eyes = 0.0
+        self._pose = self._first_pose = np.eye(2, 3)
+        self._reference = self._middle = np.zeros((0, 0))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, frame: Frame) -> None:
+        """Take the next frame.
+
+        Raises:
+            UserError: If there are more than `MOST_FRAMES`.
+        """
+        if len(self._rows) == MOST_FRAMES:
+            raise UserError(
+                f"A clip must have at most {MOST_FRAMES} frames. Received: more. Pass a shorter "
+                "one, or its speed, so that it can be searched in parts."
+            )
+        self._cuts.add(frame)
+        if self._face is None:
+            self._begin(frame)
+            return
+        found = self._follow(frame.rgb)
+        if found.likeness < MIN_LIKENESS:
+            self._note(frame, found.crop, np.zeros_like(self._rows[0].motion), 0.0, seen=False)
+            return
+        moved = dense_motion(self._reference, found.crop)
+        points = skin_points().astype(np.float64)
+        left = fit_similarity(points, moved.astype(np.float64))
+        self._pose = after(inverse(left), found.pose)
+        crop = upright_crop(frame.rgb, self._pose)
+        motion = moved - displacement(left, points)
+        # Both poses map to one crop, so going there and back is the head's way between the frames.
+        way = displacement(after(inverse(self._pose), self._first_pose), self._middle)
+        head = float(np.linalg.norm(way, axis=1).mean()) / self._eyes
+        self._note(frame, crop, motion.astype(np.float32), head, seen=True)
+
+    def finish(self) -> TrackedFace:
+        """Return the face in all frames that were taken.
+
+        Raises:
+            NoFaceError: If none showed a face.
+        """
+        if self._face is None:
+            raise NoFaceError(
+                f"A clip must show a face. Received: {self._skipped} frames in which none is "
+                "found. Look at the frames: a face that lies on its side, turns away or is smaller "
+                "than a fiftieth of the frame is not found."
+            )
+        seen = np.array([row.seen for row in self._rows])
+        times = [row.seconds for row in self._rows]
+        crops = np.stack([row.crop for row in self._rows])
+        return TrackedFace(
+            numbers=np.array([row.number for row in self._rows]),
+            seconds=None if None in times else np.array(times, np.float64),
+            crops=crops,
+            motion=_bridge(np.stack([row.motion for row in self._rows]), seen),
+            head=_bridge(np.array([row.head for row in self._rows]), seen),
+            seen=seen,
+            light=crops[:, face_mask()].mean(axis=1),
+            face=self._face,
+            keypoints=apply(self._first_pose, self._face.keypoints.astype(np.float64)),
+            frame_size=self._frame_size,
+            skipped=self._skipped,
+            cuts=tuple(self._cuts.found),
+        )
+
+    def _begin(self, frame: Frame) -> None:
+        try:
+            self._face = find_face(self._detector, frame.rgb, cropped=self._cropped)
+        except NoFaceError:
+            self._skipped += 1
+            return
+        height, width = frame.rgb.shape[:2]
+        self._frame_size = (height, width)
+        self._pose = self._first_pose = upright(self._face.keypoints)
+        back = inverse(self._first_pose)
+        self._eyes = EYES * float(np.hypot(back[0, 0], back[1, 0]))  # px of the frame
+        reach = EYES * np.array([[0, 0], [-0.5, 0], [0.5, 0], [0, 1]])
+        self._middle = apply(back, np.array(MIDDLE) + reach)
+        self._reference = upright_crop(frame.rgb, self._pose)
+        still = np.zeros((len(skin_points()), 2), np.float32)
+        self._note(frame, self._reference, still, 0.0, seen=True)
+
+    def _follow(self, rgb: np.ndarray) -> Aligned:
+        found = align(rgb, self._pose, self._reference)
+        if found.likeness >= MIN_LIKENESS:
+            return found
+        try:
+            face = find_face(self._detector, rgb, cropped=self._cropped)
+        except NoFaceError:
+            return found
+        return align(rgb, upright(face.keypoints), self._reference)
+
+    def _note(
+        self, frame: Frame, crop: np.ndarray, motion: np.ndarray, head: float, *, seen: bool
+    ) -> None:
+        self._rows.append(_Row(frame.number, frame.seconds, crop, motion, head, seen))
+
+
+def _bridge(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Fill rows `(T, …)` that are not known with what lies between those that are."""
+    if known.all():
+        return values
+    flat = values.reshape(len(values), -1)
+    places = np.arange(len(values))
+    filled = [np.interp(places, places[known], column[known]) for column in flat.T]
+    return np.stack(filled, axis=1).reshape(values.shape).astype(values.dtype)

@@ -1,0 +1,395 @@
+"""Reading the coding sheet of CASME II: one record for each clip."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from casme_tf.datasets.corrections import SHIPPED_CORRECTIONS, Correction, read_corrections
+from casme_tf.datasets.sheet_cells import (
+    MISSING_FRAME,
+    parse_action_units,
+    parse_clip,
+    parse_emotion,
+    parse_frame,
+    parse_subject,
+)
+from casme_tf.datasets.spreadsheet import read_tables
+from casme_tf.errors import UserError, UserErrors
+
+T = TypeVar("T")
+
+Columns = Mapping[str, tuple[str, ...]]
+"""By field the names that its column may have; the first is that of the published sheet."""
+
+_CODING_SHEET: Columns = {
+    "subject": ("Subject", "Sub"),
+    "clip": ("Filename", "Clip"),
+    "onset": ("OnsetFrame", "Onset", "OnsetF"),
+    "apex": ("ApexFrame", "Apex", "ApexF"),
+    "offset": ("OffsetFrame", "Offset", "OffsetF"),
+    "action_units": ("Action Units", "Action Unit", "AUs", "AU"),
+    "emotion": ("Estimated Emotion", "Emotion", "Estimated Emotions"),
+}
+_SOURCE_INDEX: Columns = {
+    "subject": ("subject",),
+    "clip": ("folder",),
+    "onset": ("onset_frame",),
+    "apex": ("apex_frame",),
+    "emotion": ("emotion",),
+}
+_HEADER_WITHIN = 20
+"""Rows in which a header is looked for: some tables begin with prose."""
+
+_OTHERS_COLUMNS = {
+    "Inducement Code": "SAMM",
+    "TotalMF1": "SMIC",
+    "Objective class": "CAS(ME)³",
+    "fold_name": "4DME",
+    "EmotionId": "DFME",
+    "Expression type": "CAS(ME)³",
+}
+"""Columns that CASME II's sheets do not have, and whose they are."""
+
+# What tells the published sheets apart; file names do not, since users rename files.
+_EMOTIONS_OF_2014 = Counter(
+    others=99, disgust=63, happiness=32, repression=27, surprise=25, sadness=7, fear=2
+)
+_EMOTIONS_OF_2019 = _EMOTIONS_OF_2014 + Counter(surprise=3)
+_EMOTIONS_OF_2019["sadness"] -= 3
+_CLIP_ADDED_LATER = ("sub24", "EP02_07")
+_LISTED = 5
+"""Clips named in a note at most."""
+
+EDITION_2014 = "edition of 2014 (255 rows)"
+EDITION_2019 = "edition of 2019 (255 rows)"
+EDITION_LATER = "later edition (256 rows)"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One micro-expression of the coding sheet.
+
+    Args:
+        subject: Subject as in folder names, such as "sub01".
+        clip: Clip as in folder names, such as "EP02_01f".
+        onset: Index N of the frame `imgN.jpg` in which the movement begins.
+        apex: Index of the frame in which it is strongest; `None` if the sheet has none.
+        offset: Index of the frame in which it ends; `None` if the sheet has none.
+        action_units: As the sheet writes them, such as "4", "4+7" or "L12+R4"; "" if none.
+        emotion: One of `labels.EMOTIONS`.
+    """
+
+    subject: str
+    clip: str
+    onset: int
+    apex: int | None
+    offset: int | None
+    action_units: str
+    emotion: str
+
+
+@dataclass(frozen=True)
+class CodingSheet:
+    """All clips of a coding sheet.
+
+    Args:
+        clips: In the order of the sheet.
+        version: Which sheet this is, judged by its content.
+        notes: What is unusual in it but not wrong, and what was corrected; one line each.
+        left_out: What is wrong with each row that was left out.
+    """
+
+    clips: tuple[Clip, ...]
+    version: str
+    notes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass
+class _Row:
+    number: int
+    cells: dict[str, str]
+    subject: str | None = None
+    clip: str | None = None
+
+    @property
+    def where(self) -> str:
+        named = f" ({self.subject}/{self.clip})" if self.subject and self.clip else ""
+        return f"row {self.number}{named}"
+
+
+def read_coding_sheet(
+    path: Path | str,
+    *,
+    corrections: Sequence[Path] = (SHIPPED_CORRECTIONS,),
+    leave_out: bool = False,
+) -> CodingSheet:
+    """Read a coding sheet of CASME II in any of its versions, or the source system's index.
+
+    Args:
+        path: An .xlsx or .csv file with the columns Subject, Filename, OnsetFrame, ApexFrame,
+            OffsetFrame, Action Units, Estimated Emotion, or shorter names of these; or subject,
+            folder, onset_frame, apex_frame, emotion. Other columns are passed over.
+        corrections: Corrections files to apply in this order, see `corrections.read_corrections`.
+            Default: the one that comes with this package. Empty: the sheet as it is.
+        leave_out: Leave out rows that cannot be read. Default: they are an error.
+
+    Returns:
+        The clips, the sheet's version, and notes about irregularities.
+
+    Raises:
+        UserError: If the file is missing, not a spreadsheet, empty, lacks a column, is another
+            database's, or no row can be read.
+        UserErrors: If rows are wrong and not to be left out; all of them are listed, by row number.
+
+    Example:
+        >>> sheet = read_coding_sheet("CASME2-coding-20140508.xlsx")  # doctest: +SKIP
+        >>> sheet.version, len(sheet.clips)  # doctest: +SKIP
+        ('edition of 2014 (255 rows)', 255)
+    """
+    columns, rows = _read_rows(Path(path))
+    problems: list[str] = []
+    notes: list[str] = []
+    files = {file: read_corrections(file) for file in map(Path, corrections)}
+    for file, fixes in files.items():
+        _correct_names(rows, fixes, file, notes)
+    wrong = _name_clips(rows, columns, problems)
+    version = _version(rows, columns)
+    of_rows = len(problems)
+    for file, fixes in files.items():
+        _apply_corrections(rows, fixes, file, problems, notes)
+    of_files = len(problems) - of_rows  # which leaving rows out does not put right
+    clips: list[tuple[_Row, Clip]] = []
+    for row in rows:
+        before = len(problems)
+        clip = _clip(row, columns, problems)
+        if clip is not None and len(problems) == before and row not in wrong:
+            clips.append((row, clip))
+    if problems and (not leave_out or of_files or not clips):
+        raise UserErrors(
+            f"{path} must be put right, in the file itself or by a corrections file "
+            f"(problems: {len(problems)}):",
+            problems,
+        )
+    notes += _oddities(clips, "offset" in columns)
+    if version == EDITION_2019:
+        notes.append(
+            "this is the edition of 2019: three clips are surprise that are sadness in that of "
+            "2014. Compare figures of the same edition only."
+        )
+    return CodingSheet(
+        clips=tuple(clip for _, clip in clips),
+        version=version,
+        notes=tuple(notes),
+        left_out=tuple(problems),
+    )
+
+
+def _read_rows(path: Path) -> tuple[Columns, list[_Row]]:
+    tables = [
+        each
+        for table in read_tables(path)
+        for each in (table, *(table.below(number) for number, _ in table.rows[:_HEADER_WITHIN]))
+    ]
+    for column, database in _OTHERS_COLUMNS.items():
+        if any(not table.missing([column]) for table in tables):
+            raise UserError(
+                "A coding sheet must be that of CASME II. Received: "
+                f"{path}, which has a column {column!r} and so is a table of {database}, which "
+                "this package does not read."
+            )
+    table, columns, missing = min(
+        (
+            (table, columns, table.missing(columns.values()))
+            for table in tables
+            for columns in (_CODING_SHEET, _SOURCE_INDEX)
+        ),
+        key=lambda choice: len(choice[2]) / len(choice[1]),
+    )
+    if missing:
+        needed = ", ".join(names[0] for names in columns.values())
+        raise UserError(
+            f"A coding sheet must have the columns {needed}, each once. "
+            f"Received: {path} with {', '.join(filter(None, table.header))}; "
+            f"not there once: {', '.join(missing)}."
+        )
+    rows = [
+        _Row(number, dict.fromkeys(_CODING_SHEET, "") | cells)
+        for number, cells in table.records(columns)
+    ]
+    if not rows:
+        raise UserError(f"A coding sheet must list clips. Received: {path}, a header without rows.")
+    return columns, rows
+
+
+def _name_clips(rows: list[_Row], columns: Columns, problems: list[str]) -> list[_Row]:
+    """Parse subjects and clips; return the rows where that fails or that repeat a clip."""
+    first_rows: dict[tuple[str, str], int] = {}
+    wrong = []
+    for row in rows:
+        before = len(problems)
+        row.subject = _parsed(row, "subject", parse_subject, columns, problems)
+        row.clip = _parsed(row, "clip", parse_clip, columns, problems)
+        if row.subject and row.clip:
+            first = first_rows.setdefault((row.subject, row.clip), row.number)
+            if first != row.number:
+                problems.append(
+                    f"{row.where}: a clip must be listed once. Received: it is in row {first} too."
+                )
+        if len(problems) > before:
+            wrong.append(row)
+    return wrong
+
+
+def _version(rows: list[_Row], columns: Columns) -> str:
+    if columns is _SOURCE_INDEX:
+        return "source index"
+    names = {(row.subject, row.clip) for row in rows}
+    emotions = Counter(row.cells["emotion"].casefold() for row in rows)
+    if len(rows) == 256 and _CLIP_ADDED_LATER in names:
+        return EDITION_LATER
+    if emotions == _EMOTIONS_OF_2014:
+        return EDITION_2014
+    if emotions == _EMOTIONS_OF_2019:
+        return EDITION_2019
+    return "coding sheet"
+
+
+def _correct_names(
+    rows: list[_Row], corrections: Sequence[Correction], path: Path, notes: list[str]
+) -> None:
+    """Correct clips' names, which other corrections are keyed by."""
+    for correction in corrections:
+        if correction.field != "clip":
+            continue
+        for row in rows:
+            if row.cells["clip"] == correction.clip and correction.subject == _subject(row):
+                notes.append(_correction_note(row, correction, path))
+                row.cells["clip"] = correction.value
+
+
+def _subject(row: _Row) -> str | None:
+    try:
+        return parse_subject(row.cells["subject"])
+    except UserError:
+        return None
+
+
+def _apply_corrections(
+    rows: list[_Row],
+    corrections: Sequence[Correction],
+    path: Path,
+    problems: list[str],
+    notes: list[str],
+) -> None:
+    rows_of_clips = {(row.subject, row.clip): row for row in rows}
+    for correction in corrections:
+        if correction.field == "clip":
+            continue
+        row = rows_of_clips.get((correction.subject, correction.clip))
+        if row is not None and correction.applies_to(row.cells):
+            notes.append(_correction_note(row, correction, path))
+            row.cells[correction.field] = correction.value
+        elif path == SHIPPED_CORRECTIONS:
+            continue  # about another version of the sheet
+        elif row is None:
+            problems.append(
+                f"{path.name} row {correction.row}: a correction must be about a clip of the "
+                f"sheet. Received: {correction.subject}/{correction.clip}."
+            )
+        else:
+            notes.append(
+                f"{row.where}: {path.name} row {correction.row} was not applied, since the "
+                f"{correction.field} is {row.cells[correction.field]!r} and not "
+                f"{correction.sheet_value!r}"
+            )
+
+
+def _correction_note(row: _Row, correction: Correction, path: Path) -> str:
+    return (
+        f"{row.where}: {correction.field} read as {correction.value!r} instead of "
+        f"{row.cells[correction.field]!r} ({path.name} row {correction.row}: {correction.reason})"
+    )
+
+
+def _clip(row: _Row, columns: Columns, problems: list[str]) -> Clip | None:
+    frames = {
+        field: _parsed(row, field, parse_frame, columns, problems)
+        for field in ("onset", "apex", "offset")
+    }
+    emotion = _parsed(row, "emotion", parse_emotion, columns, problems)
+    onset, apex = frames["onset"], frames["apex"]
+    if row.cells["onset"] in MISSING_FRAME:
+        problems.append(
+            f"{row.where}: {columns['onset'][0]} must be a frame number. "
+            f"Received: {row.cells['onset'] or 'nothing'}."
+        )
+    if onset is not None and apex is not None and onset > apex:
+        problems.append(
+            f"{row.where}: the onset must not come after the apex. "
+            f"Received: onset {onset}, apex {apex}."
+        )
+    if row.subject is None or row.clip is None or onset is None or emotion is None:
+        return None
+    return Clip(
+        subject=row.subject,
+        clip=row.clip,
+        onset=onset,
+        apex=apex,
+        offset=frames["offset"],
+        action_units=parse_action_units(row.cells["action_units"]),
+        emotion=emotion,
+    )
+
+
+def _parsed(
+    row: _Row,
+    field: str,
+    parse: Callable[[str, str], T],
+    columns: Columns,
+    problems: list[str],
+) -> T | None:
+    column = columns.get(field, _CODING_SHEET[field])[0]
+    try:
+        return parse(row.cells[field], column)
+    except UserError as error:
+        problems.append(f"{row.where}: {error}")
+        return None
+
+
+def _oddities(clips: list[tuple[_Row, Clip]], sheet_has_offsets: bool) -> list[str]:
+    """Return one line a clip that is unusual, or one for all where many are in the same way."""
+    kinds: dict[str, list[tuple[_Row, str]]] = {}
+    for row, clip in clips:
+        for kind, text in _oddities_of(clip, sheet_has_offsets):
+            kinds.setdefault(kind, []).append((row, text))
+    notes = []
+    for kind, found in kinds.items():
+        if len(found) > _LISTED:
+            names = ", ".join(f"{row.subject}/{row.clip}" for row, _ in found[:_LISTED])
+            notes.append(f"{len(found)} clips: {kind} ({names}, …)")
+        else:
+            notes += [f"{row.where}: {text}" for row, text in found]
+    return notes
+
+
+def _oddities_of(clip: Clip, sheet_has_offsets: bool) -> Iterator[tuple[str, str]]:
+    """Yield each kind of oddity, and what is said of it in this clip."""
+    if clip.apex is None:
+        yield "no apex", "no apex"
+    elif clip.apex == clip.onset:
+        kind = "apex equals onset"
+        yield kind, f"{kind} (frame {clip.apex}): the pair shows no motion"
+    elif clip.apex == clip.offset:
+        yield "apex equals offset", f"apex equals offset (frame {clip.apex})"
+    if clip.offset is None:
+        if sheet_has_offsets:
+            yield "no offset", "no offset"
+    elif clip.offset < (clip.onset if clip.apex is None else clip.apex):
+        end = "onset" if clip.apex is None else "apex"
+        text = f"offset (frame {clip.offset}) before {end} (frame {getattr(clip, end)})"
+        yield f"offset before {end}", text

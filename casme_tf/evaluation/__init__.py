@@ -1,0 +1,1 @@
+"""What predictions on unseen subjects are worth: folds, metrics, comparison, reports."""

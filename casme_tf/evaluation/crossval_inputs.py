@@ -1,0 +1,178 @@
+"""What the models of a cross-validation are given of each clip, computed once for all folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from casme_tf.layers import FarnebackFlow, FlowToColor, RGBToGray, UVStrain
+from casme_tf.models.backbone import resnet50_backbone
+from casme_tf.models.fold_batch_norm import fold_batch_norm
+from casme_tf.progress import progress
+from casme_tf.training.augmentation import mirror
+from casme_tf.training.learners import Inputs
+
+_FLOWS, _IMAGES = 8, 16  # a batch
+
+
+class CrossvalInputs:
+    """Motion and features of clips; each is computed when it is first asked for, and kept.
+
+    Nothing here learns from clips: flow and strain have no weights, and the backbone's are frozen.
+
+    Args:
+        frames: `onset` and `apex`, each `(n, S, S, 3)` uint8 RGB.
+        network_size: Side of what the backbone sees, px. Default 224.
+        weights: Of the backbone; see `resnet50_backbone`. Default "imagenet".
+        head_motion: What `UVStrain` takes out: "median" (default), "similarity" or None.
+        mirrored: Also compute the features of each clip mirrored left and right. Default True.
+        seed: Seed of the backbone's random weights, if `weights` is "none". Default 0.
+        workers: Batches at a time, each in a thread. Default 1.
+
+    Example:
+        >>> frames = np.zeros((1, 64, 64, 3), np.uint8)
+        >>> CrossvalInputs({"onset": frames, "apex": frames}).uv_strain["motion"].shape
+        (1, 28, 28, 3)
+    """
+
+    def __init__(
+        self,
+        frames: dict[str, np.ndarray],
+        *,
+        network_size: int = 224,
+        weights: str = "imagenet",
+        head_motion: str | None = "median",
+        mirrored: bool = True,
+        seed: int = 0,
+        workers: int = 1,
+    ) -> None:
+        self.frames = frames
+        self.network_size = network_size
+        self.weights = weights
+        self.head_motion = head_motion
+        self.mirrored = mirrored
+        self.seed = seed
+        self.workers = workers
+
+    @property
+    def numbers(self) -> Inputs:
+        """`clip`: `(n, 1)` number of each clip, for models that look at nothing."""
+        return {"clip": np.arange(len(self.frames["onset"]))[:, None]}
+
+    @cached_property
+    def uv_strain(self) -> Inputs:
+        """`motion`: `(n, 28, 28, 3)` dx, dy in px of the frames, and strain in px per px."""
+        layer = UVStrain(head_motion=self.head_motion)
+        return {"motion": self._in_batches(layer, self.flow, _FLOWS, "strain")}
+
+    @cached_property
+    def flow_features(self) -> Inputs:
+        """`flow`: `(n, copies, 2048)`: the backbone on each clip's flow, drawn in colour.
+
+        The first copy is the clip as it is, the second, if any, mirrored before the backbone.
+        """
+        resize = keras.layers.Resizing(self.network_size, self.network_size)
+        draw = FlowToColor(whole_numbers=False)
+
+        def image(flow: tf.Tensor) -> tf.Tensor:
+            return draw(resize(flow))
+
+        return {"flow": self._features(image, self.flow, mirror, "flow features")}
+
+    @cached_property
+    def frame_features(self) -> Inputs:
+        """`onset`, `apex`: `(n, copies, 2048)`: the backbone on each frame, as `flow_features`."""
+        resize = keras.layers.Resizing(self.network_size, self.network_size)
+
+        def image(frames: tf.Tensor) -> tf.Tensor:
+            return resize(tf.cast(frames, tf.float32))
+
+        return {
+            name: self._features(image, frames, mirror_frames, f"{name} features")
+            for name, frames in self.frames.items()
+        }
+
+    @cached_property
+    def flow(self) -> np.ndarray:
+        """`(n, S, S, 2)` float32 optical flow, px of the frames, dx right, dy down."""
+        gray, flow = RGBToGray(), FarnebackFlow()
+        pair = self.frames["onset"], self.frames["apex"]
+        # The number of clips is left open: the last batch is smaller.
+        frames = tf.TensorSpec((None, *pair[0].shape[1:]), tf.uint8)
+
+        @tf.function(input_signature=[frames, frames])
+        def of_pair(onset: tf.Tensor, apex: tf.Tensor) -> tf.Tensor:
+            return flow([gray(onset), gray(apex)])
+
+        return self._in_batches(of_pair, pair, _FLOWS, "optical flow")
+
+    @cached_property
+    def backbone(self) -> keras.Model:
+        """ResNet50 with its weights, frozen.
+
+        Raises:
+            UserError: If the weights cannot be had or do not fit.
+        """
+        keras.utils.set_random_seed(self.seed)
+        return resnet50_backbone(self.network_size, self.weights, frozen=True)
+
+    @cached_property
+    def _traced_backbone(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        backbone = fold_batch_norm(self.backbone)
+        images = tf.TensorSpec((None, self.network_size, self.network_size, 3), tf.float32)
+        return tf.function(lambda x: backbone(x, training=False), input_signature=[images])
+
+    def _features(
+        self,
+        image: Callable[[tf.Tensor], tf.Tensor],
+        arrays: np.ndarray,
+        mirror_arrays: Callable[[np.ndarray], np.ndarray],
+        title: str,
+    ) -> np.ndarray:
+        def embed(batch: tf.Tensor) -> tf.Tensor:
+            return self._traced_backbone(image(batch))
+
+        features = [self._in_batches(embed, arrays, _IMAGES, title)]
+        if self.mirrored:
+            features.append(
+                self._in_batches(embed, mirror_arrays(arrays), _IMAGES, f"{title}, mirrored")
+            )
+        return np.stack(features, axis=1)
+
+    def _in_batches(
+        self,
+        function: Callable[..., tf.Tensor],
+        arrays: np.ndarray | tuple[np.ndarray, ...],
+        size: int,
+        title: str,
+    ) -> np.ndarray:
+        """Apply a function of tensors to all clips, some at a time."""
+        arrays = arrays if isinstance(arrays, tuple) else (arrays,)
+        starts = range(0, len(arrays[0]), size)
+
+        def apply(start: int) -> np.ndarray:
+            return function(*(tf.constant(a[start : start + size]) for a in arrays)).numpy()
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            parts = progress(pool.map(apply, starts), total=len(starts), desc=title, unit="batch")
+            return np.concatenate(list(parts))
+
+
+def mirror_frames(frames: np.ndarray) -> np.ndarray:
+    """Mirror frames `(n, H, W, 3)` left and right."""
+    return frames[:, :, ::-1]
+
+
+def mirror_motion(inputs: Inputs) -> Inputs:
+    """Mirror flow fields, with or without strain; see `augmentation.mirror`."""
+    return {name: mirror(motion) for name, motion in inputs.items()}
+
+
+def swap_copies(inputs: Inputs) -> Inputs:
+    """Put the features of the mirrored clip in front, where models look."""
+    return {name: features[:, ::-1] for name, features in inputs.items()}

@@ -1,0 +1,219 @@
+"""The guard of folds: nothing of a test clip may be on the side that made the model.
+
+`guard_folds` checks all folds before anything is fitted. What is computed from clips is guarded in
+`provenance`, what a model is given in `isolation`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+
+from casme_tf.datasets.split import Split
+from casme_tf.datasets.splits import CROSS_VALIDATIONS
+from casme_tf.errors import LeakError, UserError
+
+EXAMPLES = 3
+"""Leaks that a message names; of the others it gives the number."""
+
+
+def guard_folds(
+    splits: Sequence[Split],
+    subjects: np.ndarray,
+    *,
+    clips: np.ndarray | None = None,
+    frames: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Refuse folds through which something of a test clip reaches the training side.
+
+    Args:
+        splits: The folds of one protocol.
+        subjects: `(n,)` subject of each clip.
+        clips: `(n,)` name of each clip, for messages. Default: its number.
+        frames: Arrays `(n, ...)` by name, clips first; if given, frames are compared as well.
+
+    Raises:
+        LeakError: If parts share a subject, a clip or a frame, or if a cross-validation does not
+            test every clip exactly once.
+        UserError: If splits do not fit the clips.
+
+    Example:
+        >>> from casme_tf.datasets.splits import PROTOCOLS
+        >>> subjects, classes = np.repeat(["s1", "s2", "s3"], 2), np.tile([0, 1], 3)
+        >>> guard_folds(PROTOCOLS["loso"](subjects, classes, seed=0), subjects)
+    """
+    if not splits:
+        raise UserError("There must be at least one fold. Received: none.")
+    numbers = None if frames is None else number_frames(frames)
+    for split in splits:
+        require_disjoint(split, subjects, clips=clips)
+        if numbers is not None:
+            require_distinct_frames(split, numbers, subjects, clips=clips)
+    if any(split.protocol in CROSS_VALIDATIONS for split in splits):
+        require_tested_once(splits, subjects, clips=clips)
+
+
+def require_disjoint(
+    split: Split, subjects: np.ndarray, *, clips: np.ndarray | None = None
+) -> None:
+    """Refuse a split in which two parts share a subject or a clip.
+
+    A split that declares its leak may share subjects, and may choose the epoch on the test clips;
+    a training clip is never in another part.
+
+    Args:
+        split: The split.
+        subjects: `(n,)` subject of each clip.
+        clips: `(n,)` name of each clip, for messages. Default: its number.
+
+    Raises:
+        LeakError: If two parts share a subject or a clip.
+        UserError: If training or test is empty, or an index is not one of the n clips.
+    """
+    subjects = np.asarray(subjects)
+    parts = _parts(split)
+    for name in ("training", "test"):
+        if not len(parts[name]):
+            raise UserError(f"The {name} part of {_title(split)} must have clips. Received: none.")
+    indices = np.concatenate(list(parts.values()))
+    if indices.min() < 0 or indices.max() >= len(subjects):
+        raise UserError(
+            f"Clips of {_title(split)} must be numbers from 0 to {len(subjects) - 1}. "
+            f"Received: {indices.min()} to {indices.max()}."
+        )
+    for one, other in combinations(parts, 2):
+        if split.leak is None:
+            people = np.intersect1d(subjects[parts[one]], subjects[parts[other]])
+            if people.size:
+                raise LeakError(
+                    f"{one.capitalize()} and {other} part of {_title(split)} must have different "
+                    f"subjects. Received: {_some([str(p) for p in people])} in both. Divide the "
+                    "clips by subject, or declare the leak in Split.leak."
+                )
+        shared = np.intersect1d(parts[one], parts[other])
+        if shared.size and (split.leak is None or one == "training"):
+            names = _some([_clip(i, subjects, clips) for i in shared])
+            raise LeakError(
+                f"{one.capitalize()} and {other} part of {_title(split)} must have different "
+                f"clips. Received: {names} in both. Divide the clips anew."
+            )
+
+
+def number_frames(frames: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Give frames numbers that are equal where frames are equal, byte for byte.
+
+    Frames of different arrays are compared too, if shape and type agree: one clip's apex may be
+    another clip's onset. A copy that was scaled, mirrored or coded anew is not recognised.
+
+    Args:
+        frames: Arrays `(n, ...)` by name, clips first.
+
+    Returns:
+        By name, `(n,)` int numbers.
+
+    Raises:
+        UserError: If an array has no frame a clip, or the numbers of clips differ.
+    """
+    known: dict[bytes, int] = {}
+    numbers = {}
+    lengths = {name: np.shape(array)[:1] for name, array in frames.items()}
+    if not frames or len(set(lengths.values())) > 1 or () in lengths.values():
+        raise UserError(f"Frames must be arrays with one row a clip. Received: {lengths}.")
+    for name, values in frames.items():
+        array = np.asarray(values)
+        if array.ndim < 2:
+            raise UserError(
+                f"A frame must have several values. Received: {name} of shape {array.shape}. "
+                "Give frames alone, without labels or other single values."
+            )
+        kind = f"{array.dtype.str} {array.shape[1:]} ".encode()
+        digests = (hashlib.blake2b(kind + row.tobytes(), digest_size=16).digest() for row in array)
+        numbers[name] = np.array([known.setdefault(key, len(known)) for key in digests], np.int64)
+    return numbers
+
+
+def require_distinct_frames(
+    split: Split,
+    numbers: Mapping[str, np.ndarray],
+    subjects: np.ndarray,
+    *,
+    clips: np.ndarray | None = None,
+) -> None:
+    """Refuse a split in which two parts hold the same frame.
+
+    In a split that declares its leak, frames of one subject may be in two parts; nobody has
+    frames of somebody else.
+
+    Args:
+        split: The split.
+        numbers: From `number_frames`, so that several folds need them only once.
+        subjects: `(n,)` subject of each clip.
+        clips: `(n,)` name of each clip, for messages. Default: its number.
+
+    Raises:
+        LeakError: If a frame is in two parts.
+    """
+    subjects = np.asarray(subjects)
+    names = list(numbers)
+    table = np.stack([numbers[name] for name in names])  # (arrays, n)
+    for one, other in combinations(_parts(split).items(), 2):
+        (part, left), (other_part, right) = one, other
+        found = []
+        for number in np.intersect1d(table[:, left], table[:, right]):
+            here = [(a, left[i]) for a, i in np.argwhere(table[:, left] == number)]
+            there = [(a, right[i]) for a, i in np.argwhere(table[:, right] == number)]
+            for (a, i), (b, j) in ((x, y) for x in here for y in there):
+                if split.leak is None or subjects[i] != subjects[j]:
+                    found.append(
+                        f"{names[a]} of {_clip(i, subjects, clips)} is {names[b]} of "
+                        f"{_clip(j, subjects, clips)}"
+                    )
+        if found:
+            raise LeakError(
+                f"{part.capitalize()} and {other_part} part of {_title(split)} must not hold the "
+                f"same frame. Received: {_some(found)}. Leave copies out of the data set."
+            )
+
+
+def require_tested_once(
+    splits: Sequence[Split], subjects: np.ndarray, *, clips: np.ndarray | None = None
+) -> None:
+    """Refuse folds that do not test every clip exactly once.
+
+    Args:
+        splits: All folds of a cross-validation.
+        subjects: `(n,)` subject of each clip.
+        clips: `(n,)` name of each clip, for messages. Default: its number.
+
+    Raises:
+        LeakError: If a clip is tested twice or never.
+    """
+    subjects = np.asarray(subjects)
+    tested = np.bincount(np.concatenate([s.test for s in splits]), minlength=len(subjects))
+    odd = [f"{_clip(i, subjects, clips)} {tested[i]} times" for i in np.flatnonzero(tested != 1)]
+    if odd:
+        raise LeakError(
+            f"{len(splits)} folds must test every clip exactly once. Received: {_some(odd)}. "
+            "Take all folds of one protocol."
+        )
+
+
+def _parts(split: Split) -> dict[str, np.ndarray]:
+    parts = {"training": split.train, "validation": split.validation, "test": split.test}
+    return {name: np.asarray(part, dtype=np.int64) for name, part in parts.items()}
+
+
+def _title(split: Split) -> str:
+    return f"fold {split.name}" if split.name else f"the split {split.protocol}"
+
+
+def _clip(index: int | np.integer, subjects: np.ndarray, clips: np.ndarray | None) -> str:
+    return f"{subjects[index]}/{index if clips is None else clips[index]}"
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - EXAMPLES
+    return ", ".join(names[:EXAMPLES]) + (f" and {more} more" if more > 0 else "")

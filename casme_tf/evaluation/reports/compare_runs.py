@@ -1,0 +1,281 @@
+"""Two runs on the same clips: how far they lie apart, and what may be said of that."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from casme_tf import formatting as figure_text
+from casme_tf.config import CompareConfig
+from casme_tf.errors import UserError
+from casme_tf.evaluation.comparison import (
+    Difference,
+    McNemar,
+    compare,
+    discordant_clips,
+    mcnemar,
+)
+from casme_tf.evaluation.reports.figures import comparison_figure
+from casme_tf.evaluation.results import RunResults
+from casme_tf.formatting import FEWEST_SUBJECTS, FIGURE_NAMES
+from casme_tf.plotting import save_png
+from casme_tf.runs import run_folder
+
+COMPARISONS = "comparisons"
+"""Folder of comparisons, beside the runs."""
+
+LEVEL = 0.05
+"""A p-value from here on is taken for chance."""
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """What comparing two runs gave.
+
+    Attributes:
+        first: The first run.
+        second: The second run.
+        joined: Table from `comparison.join_predictions`.
+        differences: By name of the figure, first minus second.
+        clips: McNemar's test on single clips.
+    """
+
+    first: RunResults
+    second: RunResults
+    joined: pd.DataFrame
+    differences: dict[str, Difference]
+    clips: McNemar
+
+    @property
+    def subjects(self) -> pd.DataFrame:
+        """Columns subject, clips, first and second (accuracy); the first's best gain on top."""
+        right = self.joined[["first", "second"]].eq(self.joined["y_true"], axis=0)
+        grouped = right.groupby(self.joined["subject"])
+        table = grouped.mean().assign(clips=grouped.size()).reset_index()
+        order = (table["second"] - table["first"]).argsort(kind="stable")
+        return table.loc[order, ["subject", "clips", "first", "second"]].reset_index(drop=True)
+
+    @property
+    def discordant(self) -> pd.DataFrame:
+        """The clips that one run alone answered right, with `right` naming it."""
+        table = discordant_clips(self.joined)
+        names = {"first": self.first.name, "second": self.second.name}
+        return table.assign(right=table["right"].map(names))
+
+    def conclude(self) -> list[str]:
+        """Return in sentences what follows, and what does not."""
+        return _conclude(self)
+
+    def describe(self, *, clips: bool = False) -> str:
+        """Return all of it for the terminal.
+
+        Args:
+            clips: List the clips that one run alone answered right.
+        """
+        names = self.first.name, self.second.name
+        rows = {
+            FIGURE_NAMES.get(key, key): {
+                names[0]: figure_text.number(found.first),
+                names[1]: figure_text.number(found.second),
+                "difference": figure_text.number(found.difference, "+.3f"),
+                "95% interval": figure_text.interval(found.interval, "+.3f"),
+                "p": figure_text.p_value(found.p_value),
+            }
+            for key, found in self.differences.items()
+        }
+        people = figure_text.count(len(self.subjects), "subject")
+        head = f"{figure_text.count(len(self.joined), 'clip')} of {people}; difference: "
+        head += f"{names[0]} minus {names[1]}; intervals and p by subject"
+        test = self.clips
+        counts = (
+            f"clips: both right {test.both_right}, {names[0]} alone {test.first_only}, "
+            f"{names[1]} alone {test.second_only}, both wrong {test.both_wrong}; McNemar's exact "
+            f"test: p = {figure_text.p_value(test.p_value)}"
+        ).replace("p = <", "p <")
+        lines = [head, pd.DataFrame.from_dict(rows, orient="index").to_string(), counts, ""]
+        lines += self.conclude()
+        if clips:
+            table = self.discordant.rename(columns={"first": names[0], "second": names[1]})
+            listed = table.to_string(index=False) if len(table) else "none"
+            lines += ["", "clips that one run alone answered right:", listed]
+        return "\n".join(lines)
+
+    def to_json(self, *, clips: bool = False) -> dict[str, Any]:
+        """Return all of it as JSON takes it; what cannot be computed is None.
+
+        Args:
+            clips: Include the clips that one run alone answered right.
+        """
+        told = {
+            "first": self.first.name,
+            "second": self.second.name,
+            "clips": len(self.joined),
+            "subjects": len(self.subjects),
+            "figures": {key: _finite(asdict(found)) for key, found in self.differences.items()},
+            "mcnemar": asdict(self.clips),
+            "by_subject": self.subjects.to_dict("records"),
+            "conclusion": self.conclude(),
+        }
+        if clips:
+            told["discordant"] = self.discordant.to_dict("records")
+        return told
+
+
+def compare_runs(config: CompareConfig) -> RunComparison:
+    """Compare two runs clip by clip.
+
+    Args:
+        config: Which; see `CompareConfig`.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        UserError: If one is no evaluated run, or they did not answer the same clips.
+
+    Example:
+        >>> print(compare_runs(CompareConfig("flow", "siamese")).describe())  # doctest: +SKIP
+    """
+    if config.run_a == config.run_b:
+        raise UserError(f"Two different runs must be named. Received: {config.run_a} twice.")
+    if config.resamples < 100:
+        raise UserError(f"--resamples must be at least 100. Received: {config.resamples}.")
+    first, second = (
+        RunResults.load(run_folder(config.runs, name)) for name in (config.run_a, config.run_b)
+    )
+    joined = first.join(second)
+    classes = np.unique(joined[["y_true", "first", "second"]].to_numpy(dtype=str))
+    y_true, ours, theirs = (
+        np.searchsorted(classes, joined[name].to_numpy(dtype=str))
+        for name in ("y_true", "first", "second")
+    )
+    differences = compare(
+        y_true,
+        ours,
+        theirs,
+        joined["subject"].to_numpy(),
+        len(classes),
+        resamples=config.resamples,
+        seed=config.seed,
+    )
+    return RunComparison(first, second, joined, differences, mcnemar(y_true, ours, theirs))
+
+
+def draw_comparison(comparison: RunComparison, path: Path) -> Path:
+    """Draw the differences with their intervals, and the change of each subject.
+
+    Args:
+        comparison: What was compared.
+        path: PNG file to write.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
+    rows = {
+        FIGURE_NAMES.get(key, key): [found.difference, *found.interval]
+        for key, found in comparison.differences.items()
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
+    names = comparison.first.name, comparison.second.name
+    leaks = [run.name for run in (comparison.first, comparison.second) if run.metrics["leak"]]
+    mark = f" (LEAKS SUBJECTS: {', '.join(leaks)})" if leaks else ""
+    if "stand-in" in _corpora(comparison):
+        mark += " (stand-in data)"
+    save_png(comparison_figure(table, comparison.subjects, names, mark), path)
+    return path
+
+
+def default_picture(config: CompareConfig) -> Path:
+    """Return where the picture of a comparison goes unless it is told."""
+    return config.runs / COMPARISONS / f"{config.run_a}-vs-{config.run_b}.png"
+
+
+def _conclude(done: RunComparison) -> list[str]:
+    first, second = done.first.name, done.second.name
+    sentences = []
+    leaks = [run for run in (done.first, done.second) if run.metrics["leak"]]
+    for run in leaks:
+        sentences.append(f"{run.name} leaks: {run.metrics['leak']}. Its figures are too good.")
+    if "stand-in" in _corpora(done):
+        sentences.append("Measured on stand-in data: nothing follows for CASME II.")
+    protocols = {run.name: run.metrics["protocol"] for run in (done.first, done.second)}
+    if len(set(protocols.values())) > 1:
+        sentences.append(
+            f"The protocols differ ({first}: {protocols[first]}, {second}: {protocols[second]}), "
+            "so that the models may have been fitted on unlike amounts of data."
+        )
+    if len(leaks) == 1:
+        sentences.append("Leaking figures beside others do not say which run is better.")
+    else:
+        sentences.append(_verdict(done.differences["uf1"], first, second))
+    people = len(done.subjects)
+    # The least p-value that swapping can give: all one way, or all the other.
+    least = 2.0 ** (1 - people)
+    if people > 1 and least >= LEVEL:
+        sentences.append(
+            f"{people} subjects are too few for the test: were one run better for each of them, "
+            f"p would still be {figure_text.number(least)}."
+        )
+    elif people < 20:
+        sentences.append(f"Intervals over {people} subjects are rough.")
+    by_clip, by_subject = done.clips.p_value, done.differences["accuracy"].p_value
+    if by_clip < LEVEL <= by_subject:
+        sentences.append(
+            "McNemar's test finds a difference and the test by subject does not: it takes clips "
+            "of one person as independent, so trust the test by subject."
+        )
+    sentences.append(
+        "What is compared are two trained models, not two methods: training again with another "
+        "seed gives another difference. The figures are views of the same answers."
+    )
+    return sentences
+
+
+def _verdict(found: Difference, first: str, second: str) -> str:
+    if any(math.isnan(bound) for bound in (*found.interval, found.p_value)):
+        return (
+            f"Fewer than {FEWEST_SUBJECTS} subjects show nothing about other people: there is no "
+            "interval."
+        )
+    told = (
+        f"{figure_text.number(abs(found.difference))}; difference "
+        f"{figure_text.interval(found.interval, '+.3f')}, "
+        f"p {'' if found.p_value < 0.001 else '= '}{figure_text.p_value(found.p_value)}"
+    )
+    low, high = found.interval
+    apart, tested = low > 0 or high < 0, found.p_value < LEVEL
+    ahead = first if found.difference > 0 else second
+    if apart and tested:
+        return f"{ahead} is better for these people: its UF1 is higher by {told}."
+    if apart or tested:
+        which = (
+            "the interval leaves out zero and the test does not reject it"
+            if apart
+            else ("the test rejects zero and the interval holds it")
+        )
+        return f"Undecided: {which} (UF1 of {ahead} higher by {told}). Test more people."
+    return (
+        f"No difference is shown (UF1 of {ahead} higher by {told}). That is not that they are "
+        "alike: any difference in the interval is possible."
+    )
+
+
+def _corpora(done: RunComparison) -> set[str]:
+    return {done.first.corpus, done.second.corpus}
+
+
+def _finite(value: Any) -> Any:
+    """Replace NaN, which JSON does not know, by None, at any depth."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,1 @@
+"""How the weights of this package and published figures were made."""

@@ -1,0 +1,1 @@
+"""Answers for frames, clips, streams and the browser."""

@@ -1,0 +1,184 @@
+"""The app: a page on this machine that answers for pairs, clips and the camera."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from casme_tf.config import AppConfig
+from casme_tf.errors import UserError
+from casme_tf.recognition.app.answers import AppAnswers
+from casme_tf.recognition.app.example import Examples
+from casme_tf.recognition.app.uploads import deleted_when_old
+
+HOST = "127.0.0.1"
+"""Nobody on another machine can reach the app."""
+
+# What a browser may load: nothing from elsewhere, whatever Gradio's page may ask for.
+_POLICY = (
+    b"default-src 'self' blob: data:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    b"style-src 'self' 'unsafe-inline'; form-action 'self'; frame-ancestors 'self'"
+)
+
+
+def run_app(config: AppConfig) -> None:
+    """Serve the app until it is interrupted.
+
+    Args:
+        config: Port, limits and models; see `AppConfig`.
+
+    Raises:
+        UserError: If Gradio is missing, an option is out of range, or the port is taken.
+    """
+    with serve_app(config) as address:
+        print(f"{address}   (Ctrl-C ends it)", flush=True)
+        if config.browser:
+            import webbrowser
+
+            webbrowser.open(address)
+        _wait()
+
+
+@contextmanager
+def serve_app(config: AppConfig) -> Iterator[str]:
+    """Serve the app in threads of this process.
+
+    Args:
+        config: Port, limits and models; see `AppConfig`.
+
+    Yields:
+        The app's address.
+
+    Raises:
+        UserError: As `run_app`.
+    """
+    _check(config)
+    with tempfile.TemporaryDirectory(prefix="casme_tf_app_", ignore_cleanup_errors=True) as folder:
+        uploads = Path(folder, "uploads")
+        _keep_to_ourselves(uploads)
+        page, look = _page_modules()
+        from starlette.middleware import Middleware  # comes with Gradio
+
+        with (
+            deleted_when_old(uploads, 60 * config.keep_minutes),
+            AppAnswers(
+                config.runs,
+                most_frames=config.max_frames,
+                face_model=config.face_model,
+                face_detector=config.face_detector,
+            ) as answers,
+        ):
+            answers.load(page.FIRST_MODEL)
+            blocks = page.build_page(answers, Examples(Path(folder, "examples")), config)
+            try:
+                _, address, _ = blocks.launch(
+                    server_name=HOST,
+                    server_port=config.port or None,
+                    share=False,
+                    inbrowser=False,
+                    prevent_thread_lock=True,
+                    quiet=True,
+                    max_file_size=f"{config.max_megabytes}mb",
+                    footer_links=[],
+                    run_history=False,
+                    enable_monitoring=False,
+                    ssr_mode=False,
+                    pwa=False,
+                    mcp_server=False,
+                    app_kwargs={
+                        "docs_url": None,
+                        "redoc_url": None,
+                        "middleware": [Middleware(_NothingFromElsewhere)],
+                    },
+                    theme=look.theme(),
+                    css=look.style(),
+                    head=look.ALWAYS_LIGHT,
+                )
+            except OSError:
+                raise UserError(
+                    f"The port must be free. Received: {config.port or 'any'}, which is not. Pass "
+                    "another with --port, or 0 for any."
+                ) from None
+            try:
+                yield address
+            finally:
+                blocks.close(verbose=False)
+
+
+class _NothingFromElsewhere:
+    """Tells browsers to load nothing from other hosts; an ASGI middleware.
+
+    Args:
+        app: What answers.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request."""
+
+        async def send_with_policy(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"content-security-policy", _POLICY),
+                    (b"referrer-policy", b"no-referrer"),
+                ]
+            await send(message)
+
+        await self._app(scope, receive, send_with_policy)
+
+
+def _keep_to_ourselves(uploads: Path) -> None:
+    """Keep uploads in one folder, and Gradio from asking other machines."""
+    os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    # Gradio asks its own server whether it is there, which must not go through a proxy.
+    passed_by = [os.environ.get("NO_PROXY", ""), HOST]
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, passed_by))
+
+
+def _page_modules() -> tuple[Any, Any]:
+    try:
+        from casme_tf.recognition.app import look as app_look
+        from casme_tf.recognition.app import page as app_page
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "gradio":
+            raise
+        raise UserError(
+            "The app needs Gradio, which is not installed. Install it with: "
+            "pip install 'casme-tf[app]'"
+        ) from None
+    return app_page, app_look
+
+
+def _check(config: AppConfig) -> None:
+    for name, value, least in (
+        ("port", config.port, 0),
+        ("max-megabytes", config.max_megabytes, 1),
+        ("max-frames", config.max_frames, 2),
+        ("queue", config.queue, 1),
+    ):
+        if value < least:
+            raise UserError(f"--{name} must be at least {least}. Received: {value}.")
+    if not config.keep_minutes > 0:
+        raise UserError(f"--keep-minutes must be above 0. Received: {config.keep_minutes:g}.")
+
+
+def _wait() -> None:
+    """Wait until the process is interrupted, or asked to end; both tidy up."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(3600)
+    finally:
+        signal.signal(signal.SIGTERM, previous)

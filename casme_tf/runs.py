@@ -1,0 +1,148 @@
+"""A run: one folder that holds how a model was made, the model, and what it scored."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from casme_tf import __version__
+from casme_tf.errors import UserError, command
+from casme_tf.files import atomic_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUNS = Path("saved_models")
+"""Where runs are kept, seen from the working directory."""
+CONFIG = "config.json"
+LABELS = "labels.txt"
+SPLIT = "split.csv"
+HISTORY = "history.csv"
+MODEL = "model.keras"
+FOLDS = "folds.csv"
+"""Which clip was in which part of which fold; only a cross-validation has it."""
+PREDICTIONS = "predictions.csv"
+METRICS = "metrics.json"
+SAVED_MODEL = "saved_model/1"
+NUMBER_FORMATS = ("float32", "float16", "dynamic", "int8")
+"""Of the network in a TFLite file: weights and arithmetic in float32; weights stored as float16;
+weights stored as int8; weights and arithmetic in int8."""
+ARTIFACTS = (SAVED_MODEL, *(f"model_{form}.tflite" for form in NUMBER_FORMATS))
+"""What an export writes."""
+PARITY = "parity.json"
+MODEL_CARD = "model_card.md"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What `config.json` of a run holds: how to make the run again.
+
+    Attributes:
+        train: The command's configuration, with every default filled in.
+        classes: Class names, in the order of the network's output.
+        split: Protocol, number of clips and subjects of each part, and what leaks if anything.
+        versions: Versions of this package and of what the figures depend on.
+    """
+
+    train: dict[str, Any]
+    classes: list[str]
+    split: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def data_dir(self) -> Path | None:
+        """Folder of the built data set that the run was trained on; None for TFDS's default."""
+        given = self.train["data_dir"]
+        return None if given is None else Path(given)
+
+    def save(self, path: Path) -> None:
+        """Write the record as JSON."""
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=2, default=str) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> RunRecord:
+        """Read a record.
+
+        Raises:
+            UserError: If the file is missing or is not a run's record.
+        """
+        try:
+            return cls(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            raise UserError(
+                f"A run must have been trained. Received: {path.parent}, which has no "
+                f"{path.name}. Train it with: "
+                + command(
+                    *("casme-tf", "train", "--arch", "flow", "--run", path.parent.name),
+                    *("--runs", path.parent.parent),
+                )
+            ) from None
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path} must be a run's record. Received: {error}.") from None
+        except OSError as error:
+            raise UserError(
+                f"A run's record must be readable. Received: {path}, {error.strerror or error}."
+            ) from None
+
+
+def run_folder(runs: Path, name: str) -> Path:
+    """Return the folder of a run.
+
+    Raises:
+        UserError: If the name is not a plain folder name.
+    """
+    if not name or Path(name).name != name or name.startswith("."):
+        raise UserError(f"A run's name must be a plain folder name. Received: {name!r}.")
+    return runs / name
+
+
+def model_file(run: Path) -> Path:
+    """Return a run's Keras model.
+
+    Raises:
+        UserError: If there is none.
+    """
+    path = run / MODEL
+    if path.is_file():
+        return path
+    if (run / FOLDS).is_file():
+        raise UserError(
+            f"A run must have {MODEL}. Received: {run}, a cross-validation, which keeps the "
+            "answers of its models and none of them. Train a model to use with: "
+            + command("casme-tf", "train", "--arch", "flow", "--runs", run.parent)
+        )
+    raise UserError(f"A run must have {MODEL}. Received: {run}. Train the run again.")
+
+
+def tflite_name(form: str) -> str:
+    """Return the name of the TFLite file whose network is in that number format."""
+    return f"model_{form}.tflite"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that figures depend on."""
+    packages = ("tensorflow", "keras", "opencv-contrib-python", "mediapipe", "numpy")
+    return {
+        "casme_tf": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def read_split(run: Path) -> pd.DataFrame:
+    """Read which clip was in which part: columns subject, clip, part.
+
+    Raises:
+        UserError: If the run has no such table.
+    """
+    path = run / SPLIT
+    if not path.is_file():
+        raise UserError(f"A run must have the file {SPLIT}. Received: {run}. Train the run again.")
+    import pandas as pd
+
+    return pd.read_csv(path, dtype=str)

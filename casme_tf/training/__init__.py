@@ -1,0 +1,1 @@
+"""Fitting one Keras or scikit-learn model."""

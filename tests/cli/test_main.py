@@ -1,0 +1,86 @@
+"""The command line itself: its help, its version, and readers that stop early."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from casme_tf.cli.main import VERBS, main
+from casme_tf.evaluation.cross_validated_models import CROSS_VALIDATED
+from casme_tf.models import ARCHITECTURES
+
+
+def help_of(verb: str, capsys) -> str:
+    with pytest.raises(SystemExit, match="0"):
+        main(None, [verb, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    return " ".join(" ".join(line.strip("│ ") for line in lines).split())
+
+
+def test_version(capsys):
+    assert main(None, ["--version"]) == 0
+    assert capsys.readouterr().out == f"casme-tf {version('casme-tf')}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_options_as_people_write_them(verb, capsys):
+    text = help_of(verb, capsys)
+    for word in ("None", "default: False", "default: True", "default: )"):
+        assert word not in text
+
+
+def test_switches_say_what_they_do(capsys):
+    text = help_of("train", capsys)
+    assert "--no-augment Do not change clips at random" in text
+
+
+@pytest.mark.parametrize("verb", ["train", "crossval"])
+def test_defaults_of_architectures_are_in_the_help(verb, capsys):
+    entries = ARCHITECTURES if verb == "train" else CROSS_VALIDATED
+    text = help_of(verb, capsys)
+    fields = ["epochs", "batch_size", "dropout"]
+    fields += ["patience"] if verb == "train" else ["learning_rate"]
+    for field in fields:
+        option = "--" + field.replace("_", "-")
+        (told,) = re.findall(rf"{option} (?:INT|FLOAT) .*? Default: (.*?)\.(?: |$)", text)
+        for name, entry in entries.items():
+            if entry.recipe is None:
+                continue
+            value = re.escape(f"{getattr(entry.recipe, field):g}")
+            assert re.search(rf"{name}( and \w+)? {value}\b|^{value}$", told), (field, name, told)
+
+
+def test_a_reader_that_has_enough_is_no_mistake():
+    command = f"{sys.executable} -m casme_tf predict --help | head -1"
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    assert done.stdout.endswith("\n0\n")
+    assert not done.stderr
+
+
+def test_a_closed_pipe_while_answers_are_printed(monkeypatch, tmp_path):
+    code = (
+        "import sys\n"
+        "import casme_tf.cli.commands as commands\n"
+        "commands.measure_jpeg = lambda config: [print('x' * 100) for _ in range(5000)] and 0\n"
+        "from casme_tf.cli.main import main\n"
+        "sys.exit(main(None, ['measure-jpeg']))"
+    )
+    script = tmp_path / "many_lines.py"
+    script.write_text(code)
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} {script} | head -1; echo ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["x" * 100, "0"]
+    assert not done.stderr

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss
+
+from casme_tf.evaluation.calibration import brier_score, expected_calibration_error, reliability
+
+
+def answers(seed: int, clips: int = 300, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities, and true classes drawn from exactly those."""
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.full(classes, 0.5), clips)
+    y_true = np.array([rng.choice(classes, p=row) for row in probabilities])
+    return y_true, probabilities
+
+
+@pytest.mark.parametrize("bins", [1, 5, 10, 15])
+def test_the_table_is_the_calibration_curve_of_scikit_learn(bins):
+    y_true, probabilities = answers(0)
+    table = reliability(y_true, probabilities, bins=bins)
+    right = probabilities.argmax(1) == y_true
+    accuracy, confidence = calibration_curve(right, probabilities.max(1), n_bins=bins)
+    filled = table[table["clips"] > 0]
+    assert filled["accuracy"].to_numpy() == pytest.approx(accuracy)
+    assert filled["confidence"].to_numpy() == pytest.approx(confidence)
+    assert table["clips"].sum() == len(y_true)
+    assert len(table) == bins
+    assert (
+        (filled["low"] <= filled["confidence"]) & (filled["confidence"] <= filled["high"])
+    ).all()
+
+
+def test_bins_without_clips_have_no_figures():
+    table = reliability([0, 1], [[0.9, 0.1], [0.1, 0.9]])
+    assert table["clips"].tolist() == [0] * 8 + [2, 0]  # 0.9 is an edge: the bin below
+    assert table["accuracy"].isna().sum() == table["confidence"].isna().sum() == 9
+
+
+def test_the_error_is_worked_out_by_hand():
+    # Bin (0.5, 0.6]: confidence 0.6, 1 of 2 right. Bin (0.7, 0.8]: 0.8, 3 of 3 right.
+    probabilities = [[0.6, 0.4], [0.4, 0.6], [0.8, 0.2], [0.8, 0.2], [0.2, 0.8]]
+    error = expected_calibration_error([0, 0, 0, 0, 1], probabilities)
+    assert error == pytest.approx(2 / 5 * 0.1 + 3 / 5 * 0.2)
+
+
+def test_the_error_is_small_for_true_probabilities_and_large_for_boasting_ones():
+    y_true, probabilities = answers(1, clips=4000)
+    boasting = np.eye(4)[probabilities.argmax(1)]
+    accuracy = (probabilities.argmax(1) == y_true).mean()
+    assert expected_calibration_error(y_true, probabilities) < 0.04
+    assert expected_calibration_error(y_true, boasting) == pytest.approx(1 - accuracy)
+
+
+def test_the_brier_score_is_the_sum_of_those_of_the_classes():
+    y_true, probabilities = answers(2)
+    by_class = [brier_score_loss(y_true == c, probabilities[:, c]) for c in range(4)]
+    assert brier_score(y_true, probabilities) == pytest.approx(sum(by_class))
+    assert brier_score(y_true, np.eye(4)[y_true]) == 0
+    assert brier_score(y_true, np.eye(4)[(y_true + 1) % 4]) == 2
+    assert brier_score(y_true, np.full((300, 4), 0.25)) == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("y_true", "probabilities", "message"),
+    [
+        ([0, 1], [[0.5, 0.5]], r"\(1, 2\).*\(2,\)"),
+        ([0], [[2.0, -1.0]], "least -1"),
+        ([0, 1], [[0.5, 0.5], [1.5, 3.0]], "sums to 4.5"),
+        ([0], [[np.nan, 0.5]], "sum to 1"),
+        ([2], [[0.5, 0.5]], "from 0 to 1. Received: 2"),
+        ([-1], [[0.5, 0.5]], "Received: -1"),
+        ([], np.zeros((0, 4)), r"\(0, 4\)"),
+    ],
+)
+def test_what_are_no_probabilities_is_refused(y_true, probabilities, message):
+    for call in (reliability, expected_calibration_error, brier_score):
+        with pytest.raises(ValueError, match=message):
+            call(y_true, probabilities)
+
+
+def test_the_probabilities_of_an_int8_network_need_not_sum_to_one_exactly():
+    rounded = np.round(answers(3)[1] * 256) / 256
+    assert not np.allclose(rounded.sum(1), 1, atol=1e-4)
+    assert 0 < brier_score(answers(3)[0], rounded) < 1
+    with pytest.raises(ValueError, match="Received: 0"):
+        reliability(*answers(3), bins=0)

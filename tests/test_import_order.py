@@ -1,0 +1,129 @@
+"""Who may import whom: packages of a lower floor only, and no circle; read from the source."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import casme_tf
+
+PACKAGE = Path(casme_tf.__file__).parent
+
+FLOORS = (
+    {"layers"},
+    {"clips", "models"},
+    {"datasets"},
+    {"training", "synthetic"},
+    {"export"},
+    {"evaluation", "recognition"},
+    {"lab"},
+    {"cli"},
+)
+"""The ground modules lie below all of them. Packages of one floor do not import each other."""
+
+ALLOWED = {("recognition", "synthetic")}
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+NO_TENSORFLOW = {"clips"}
+"""Packages that answer before TensorFlow has started."""
+
+
+def module_name(path: Path) -> str:
+    parts = ("casme_tf", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(path: Path, *, at_start: bool = False) -> set[str]:
+    """Names of everything imported in a file; with `at_start` only what importing it runs."""
+    tree = ast.parse(path.read_text())
+    nodes = list(_run_at_import(tree)) if at_start else list(ast.walk(tree))
+    base = module_name(path).split(".")
+    base = base if path.stem == "__init__" else base[:-1]
+    names = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = base[: len(base) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            inner = {f"{module}.{alias.name}" for alias in node.names} & set(MODULES)
+            names |= inner or {module}
+    return names
+
+
+def _run_at_import(node: ast.AST):
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.FunctionDef, ast.Lambda)):
+            continue
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        yield child
+        yield from _run_at_import(child)
+
+
+def package(name: str) -> str | None:
+    """Package of a module of casme_tf; None for the ground modules."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 and (PACKAGE / parts[1]).is_dir() else None
+
+
+def test_the_packages_are_these():
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(FLOOR)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_downwards(name):
+    here = package(name)
+    for imported in imports(MODULES[name]):
+        top = imported.split(".")[0]
+        assert top not in {"scripts", "tests", "support"}
+        there = package(imported) if top == "casme_tf" else None
+        if (
+            there is None
+            or there == here
+            or (here, there) in ALLOWED
+            or name == "casme_tf.__main__"
+        ):
+            continue
+        assert here is not None, f"the ground module {name} imports {imported}"
+        assert FLOOR[there] < FLOOR[here], f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_tensorflow_and_mediapipe_stay_where_they_belong(name):
+    tops = {imported.split(".")[0] for imported in imports(MODULES[name])}
+    if package(name) is None or package(name) in NO_TENSORFLOW:
+        assert not tops & {"tensorflow", "keras", "tensorflow_datasets"}
+    assert name == "casme_tf.clips.mediapipe_face" or "mediapipe" not in tops
+
+
+def test_no_circle_of_modules():
+    graph = {
+        name: {imported for imported in imports(path, at_start=True) if imported in MODULES}
+        for name, path in MODULES.items()
+    }
+    assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)
+
+
+def test_importing_the_package_is_cheap():
+    code = (
+        "import sys, casme_tf, casme_tf.cli.main\n"
+        "heavy = {'tensorflow', 'keras', 'mediapipe', 'cv2', 'pandas'} & set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_scripts_and_verbs_are_the_same():
+    from casme_tf.cli import commands
+    from casme_tf.cli.main import VERBS
+
+    scripts = {path.stem for path in (PACKAGE.parent / "scripts").glob("*.py")}
+    measuring = {name for name in scripts if name.startswith("benchmark")}
+    assert {name.replace("_", "-") for name in scripts - measuring} == set(VERBS)
+    assert all(callable(getattr(commands, verb.replace("-", "_"))) for verb in VERBS)
