@@ -37,7 +37,7 @@ test-slow: $(TO_TEST)
 	$(BIN)/python -m pytest -m slow
 
 bench: $(TO_TEST)
-	$(BIN)/python scripts/benchmark.py
+	$(BIN)/python scripts/benchmarks/benchmark.py
 
 lint: $(TO_TEST)
 	$(BIN)/ruff format --check .

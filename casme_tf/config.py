@@ -98,42 +98,6 @@ class SpotApexConfig:
 
 
 @dataclass(frozen=True)
-class MeasureApexConfig:
-    """Measure how far spotted apexes are off on stand-in clips, as noise and head motion rise."""
-
-    corpus: Path
-    """Folder that `synthesize` made; 65 frames a clip are about what CASME II has."""
-    out: Path = Path("build/apex")
-    """Folder to make, for apex.csv, apex.json and apex.png."""
-    limit: int | None = 40
-    """Measure only so many clips, evenly spaced."""
-    noise: tuple[float, ...] = (6, 12, 24)
-    """Standard deviations of the frames' noise, grey levels; corpora are drawn with 1.2, which is
-    measured too."""
-    head: tuple[float, ...] = (5, 20, 40)
-    """Factors of the head's motion; 1 is how corpora are drawn."""
-    workers: int | None = None
-    """Processes. Default: the number of cores."""
-    overwrite: bool = False
-    """Replace the folder if it exists."""
-
-
-@dataclass(frozen=True)
-class MeasureCorpusConfig:
-    """Measure face detection and optical flow against the truth of a stand-in corpus."""
-
-    corpus: Path
-    """Folder that `synthesize` made."""
-    limit: int | None = None
-    """Measure only so many clips, evenly spaced."""
-
-
-@dataclass(frozen=True)
-class MeasureJpegConfig:
-    """Measure how much motion JPEG coding alone makes, by quality and chroma sampling."""
-
-
-@dataclass(frozen=True)
 class DemoConfig:
     """Run the whole chain on a small stand-in corpus, from raw clips to an answer."""
 
@@ -277,47 +241,6 @@ class CrossvalConfig:
     the files as the licence asks."""
     overwrite: bool = False
     """Replace runs that exist, and forget an interrupted cross-validation of their names."""
-
-
-@dataclass(frozen=True)
-class PretrainConfig:
-    """Train motion_net on drawn fields of motion alone, as the weights of this package were."""
-
-    out: Path = Path("build/motion_net")
-    """Folder to make, for weights.npz, training.json and model_card.md."""
-    seed: int = 12
-    """Seed of everything random; the same seed gives the same weights on the same machine."""
-    steps: int = 3000
-    """Number of steps."""
-    batch_size: int = 256
-    """Fields a step; each is drawn for it and seen once, but for those of painted pairs."""
-    learning_rate: float = 2e-3
-    """Step size of AdamW at the beginning; it falls to 0 along a cosine."""
-    painted: int = 6000
-    """Pairs of painted skins whose optical flow is a quarter of all fields, again and again."""
-    without: tuple[str, ...] = ()
-    """Ingredients of the drawings to leave out: variants, asymmetry, extent, anatomy, crops, lids,
-    head, smoothing, noise, artefacts, nothing or farneback."""
-    overwrite: bool = False
-    """Replace the folder if it exists."""
-
-
-@dataclass(frozen=True)
-class MeasurePretrainedConfig:
-    """Measure the weights learnt from drawn fields on a stand-in corpus, as it is and disturbed."""
-
-    corpus: Path
-    """Folder that `synthesize` made, with a seed that nobody has looked at."""
-    weights: Path | None = None
-    """A weights.npz of `pretrain`. Default: the one of this package."""
-    out: Path = Path("build/measured")
-    """Folder to make, for measurements.json, sensitivity.csv and .png, and model_card.md."""
-    limit: int | None = None
-    """Measure only so many clips, evenly spaced."""
-    seed: int = 0
-    """Seed of the disturbances."""
-    overwrite: bool = False
-    """Replace the folder if it exists."""
 
 
 @dataclass(frozen=True)

@@ -111,13 +111,6 @@ def crossval(config: configs.CrossvalConfig) -> None:
         print(f"warning: these figures leak: {done.leak}", file=sys.stderr)
 
 
-def pretrain(config: configs.PretrainConfig) -> None:
-    """Train motion_net on drawn fields."""
-    from casme_tf.lab.pretrain import pretrain
-
-    print(pretrain(config))
-
-
 def evaluate(config: configs.EvaluateConfig) -> None:
     """Measure a run or an artifact, or a run and all its artifacts."""
     from casme_tf.evaluation.evaluate import evaluate, evaluate_artifacts
@@ -249,36 +242,6 @@ def spot_apex(config: configs.SpotApexConfig) -> None:
         print(f"note: {note}", file=sys.stderr)
     if found.figure is not None:
         print(found.figure)
-
-
-def measure_apex(config: configs.MeasureApexConfig) -> None:
-    """Measure apex spotting on a stand-in corpus."""
-    from casme_tf.lab.measure_apex import measure_apex
-
-    print(measure_apex(config).describe())
-    print(config.out)
-
-
-def measure_corpus(config: configs.MeasureCorpusConfig) -> None:
-    """Print face detection and flow error on a stand-in corpus."""
-    from casme_tf.lab.measure_corpus import measure_corpus
-
-    print(measure_corpus(config.corpus, limit=config.limit).to_string())
-
-
-def measure_pretrained(config: configs.MeasurePretrainedConfig) -> None:
-    """Measure drawn weights on a stand-in corpus."""
-    from casme_tf.lab.measure_pretrained import measure_pretrained
-
-    print(measure_pretrained(config).describe())
-    print(config.out)
-
-
-def measure_jpeg(config: configs.MeasureJpegConfig) -> None:
-    """Print the motion that JPEG coding makes."""
-    from casme_tf.lab.measure_jpeg import measure_jpeg_fidelity
-
-    print(measure_jpeg_fidelity().to_string(index=False, float_format="%.4f"))
 
 
 def demo(config: configs.DemoConfig) -> None:

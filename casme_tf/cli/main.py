@@ -8,19 +8,22 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
 from casme_tf import config as configs
 from casme_tf.errors import UserError
 
+Options = TypeVar("Options")
+
+_SETTINGS = (tyro.conf.FlagCreatePairsOff,)
+
 VERBS: dict[str, Callable[..., Any]] = {
     "synthesize": configs.SynthesizeConfig,
     "prepare-dataset": configs.PrepareConfig,
     "train": configs.TrainConfig,
     "crossval": configs.CrossvalConfig,
-    "pretrain": configs.PretrainConfig,
     "evaluate": configs.EvaluateConfig,
     "export": configs.ExportConfig,
     "inspect-tflite": configs.InspectTfliteConfig,
@@ -28,12 +31,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "compare": configs.CompareConfig,
     "predict": configs.PredictConfig,
     "spot-apex": configs.SpotApexConfig,
-    "measure-apex": configs.MeasureApexConfig,
     "stream": configs.StreamConfig,
     "app": configs.AppConfig,
-    "measure-corpus": configs.MeasureCorpusConfig,
-    "measure-pretrained": configs.MeasurePretrainedConfig,
-    "measure-jpeg": configs.MeasureJpegConfig,
     "demo": configs.DemoConfig,
 }
 """The configuration of each verb; what it does is the function of that name in commands.py."""
@@ -50,9 +49,35 @@ def main(verb: str | None = None, args: Sequence[str] | None = None) -> int:
         0 if it succeeded, 1 for a mistake that the user can put right, 130 if interrupted.
         A command line that cannot be parsed exits with 2.
     """
+    return _explained(lambda: _run(verb, args))
+
+
+def run_command(kind: type[Options], function: Callable[[Options], int | None]) -> int:
+    """Run a command that is none of `casme-tf`, with the arguments of the process.
+
+    Args:
+        kind: Dataclass of its options.
+        function: What it does; it returns an exit status, or None for 0.
+
+    Returns:
+        As from `main`.
+    """
+
+    def run() -> int:
+        _show_options_plainly(kind)
+        options = tyro.cli(kind, config=_SETTINGS)
+        if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+            _mute_native_log()
+        return function(options) or 0
+
+    return _explained(run)
+
+
+def _explained(run: Callable[[], int]) -> int:
+    """Run something; a mistake of the user is one line and 1, an interruption 130."""
     try:
         try:
-            return _run(verb, args)
+            return run()
         finally:
             sys.stdout.flush()
     except UserError as error:
@@ -68,7 +93,6 @@ def main(verb: str | None = None, args: Sequence[str] | None = None) -> int:
 
 def _run(verb: str | None, args: Sequence[str] | None) -> int:
     """Parse the arguments, and call the function of the verb."""
-    settings = (tyro.conf.FlagCreatePairsOff,)
     for kind in VERBS.values():
         _show_options_plainly(kind)
     words = sys.argv[1:] if args is None else list(args)
@@ -77,11 +101,11 @@ def _run(verb: str | None, args: Sequence[str] | None) -> int:
         return 0
     if verb is None:
         config: Any = tyro.extras.subcommand_cli_from_dict(
-            VERBS, prog="casme-tf", description=_description(), args=args, config=settings
+            VERBS, prog="casme-tf", description=_description(), args=args, config=_SETTINGS
         )
         verb = next(name for name, kind in VERBS.items() if type(config) is kind)
     else:
-        config = tyro.cli(VERBS[verb], prog=f"{verb}.py", args=args, config=settings)
+        config = tyro.cli(VERBS[verb], prog=f"{verb}.py", args=args, config=_SETTINGS)
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         _mute_native_log()
     command = importlib.import_module("casme_tf.cli.commands")

@@ -70,9 +70,9 @@ def test_a_closed_pipe_while_answers_are_printed(monkeypatch, tmp_path):
     code = (
         "import sys\n"
         "import casme_tf.cli.commands as commands\n"
-        "commands.measure_jpeg = lambda config: [print('x' * 100) for _ in range(5000)] and 0\n"
+        "commands.synthesize = lambda config: [print('x' * 100) for _ in range(5000)] and 0\n"
         "from casme_tf.cli.main import main\n"
-        "sys.exit(main(None, ['measure-jpeg']))"
+        "sys.exit(main(None, ['synthesize', '--out', 'corpus']))"
     )
     script = tmp_path / "many_lines.py"
     script.write_text(code)

@@ -8,19 +8,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from casme_tf.lab.fields import DRAWN_EMOTIONS, Ingredients, draw_fields
-from casme_tf.lab.fields.expressions import SETS, Expressions, class_of, draw_expressions
-from casme_tf.lab.fields.faces import FRAME, Crops, draw_faces
-from casme_tf.lab.fields.flow_faults import estimate
-from casme_tf.lab.fields.hills import render
-from casme_tf.lab.fields.motion_fields import strain
-from casme_tf.lab.fields.painted_pairs import painted_fields
-from casme_tf.lab.fields.scenes import draw_scenes
-from casme_tf.lab.fields.unit_motion import unit_hills
 from casme_tf.labels import ACTION_UNITS, BLINK, FOUR
 from casme_tf.layers import UVStrain
 from casme_tf.synthetic.action_units import PULLS, Habit, Unit, unit_field
 from casme_tf.synthetic.person import draw_person
+from scripts.lab.fields import DRAWN_EMOTIONS, Ingredients, draw_fields
+from scripts.lab.fields.expressions import SETS, Expressions, class_of, draw_expressions
+from scripts.lab.fields.faces import FRAME, Crops, draw_faces
+from scripts.lab.fields.flow_faults import estimate
+from scripts.lab.fields.hills import render
+from scripts.lab.fields.motion_fields import strain
+from scripts.lab.fields.painted_pairs import painted_fields
+from scripts.lab.fields.scenes import draw_scenes
+from scripts.lab.fields.unit_motion import unit_hills
 
 PLAIN = Ingredients(**dict.fromkeys(vars(Ingredients()), False))
 

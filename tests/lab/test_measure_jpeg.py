@@ -7,7 +7,7 @@ from PIL import Image
 
 from casme_tf.clips.jpeg import JPEG_QUALITY, JPEG_SUBSAMPLING, encode_jpeg
 from casme_tf.errors import UserError
-from casme_tf.lab.measure_jpeg import QUALITIES, measure_jpeg_fidelity
+from scripts.lab.measure_jpeg import QUALITIES, measure_jpeg_fidelity
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from casme_tf.config import MeasurePretrainedConfig, PretrainConfig
 from casme_tf.errors import UserError
-from casme_tf.lab import pretrain as pretraining
-from casme_tf.lab.disturbances import DISTURBANCES, WITHOUT_EXPRESSION
-from casme_tf.lab.drawn_batches import targets, training_batches
-from casme_tf.lab.drawn_card import render_drawn_card
-from casme_tf.lab.fields import DRAWN_EMOTIONS, Ingredients, MotionFields, draw_fields
-from casme_tf.lab.measure_pretrained import measure_pretrained
-from casme_tf.lab.pretrain import pretrain, without
 from casme_tf.labels import FOUR, MEGC3
+from scripts.lab import pretrain as pretraining
+from scripts.lab.disturbances import DISTURBANCES, WITHOUT_EXPRESSION
+from scripts.lab.drawn_batches import targets, training_batches
+from scripts.lab.drawn_card import render_drawn_card
+from scripts.lab.fields import DRAWN_EMOTIONS, Ingredients, MotionFields, draw_fields
+from scripts.lab.measure_pretrained import MeasurePretrainedConfig, measure_pretrained
+from scripts.lab.pretrain import PretrainConfig, pretrain, without
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from casme_tf.lab.fields import Ingredients, draw_fields
-from casme_tf.lab.fields.motion_fields import strain
 from casme_tf.layers import NormalizeMotion
 from casme_tf.training.augmentation import mirror
+from scripts.lab.fields import Ingredients, draw_fields
+from scripts.lab.fields.motion_fields import strain
 
 
 @pytest.fixture(scope="module")

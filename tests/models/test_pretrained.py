@@ -13,17 +13,17 @@ import skimage.data
 
 from casme_tf.clips.detector import Box
 from casme_tf.errors import UserError
-from casme_tf.lab.fields import Ingredients, draw_fields
-from casme_tf.lab.fields.expressions import Expressions
-from casme_tf.lab.fields.faces import FRAME, Crops, draw_faces
-from casme_tf.lab.fields.hills import render
-from casme_tf.lab.fields.unit_motion import unit_hills
 from casme_tf.labels import ACTION_UNITS, BLINK, SCHEMES
 from casme_tf.layers import NormalizeMotion, UVStrain
 from casme_tf.models import ARCHITECTURES, pretrained
 from casme_tf.models.drawn_weights import drawn_file, read_weights
 from casme_tf.models.pretrained import DrawnArtifact
 from casme_tf.training.augmentation import mirror
+from scripts.lab.fields import Ingredients, draw_fields
+from scripts.lab.fields.expressions import Expressions
+from scripts.lab.fields.faces import FRAME, Crops, draw_faces
+from scripts.lab.fields.hills import render
+from scripts.lab.fields.unit_motion import unit_hills
 
 PLAIN = Ingredients(**dict.fromkeys(vars(Ingredients()), False))
 BOX = Box(166, 11, 117, 180)  # as crop_box of BlazeFace's box

@@ -1,4 +1,4 @@
-"""The verb `spot-apex` on real files, right and wrong ones, and the verb that measures it."""
+"""The verb `spot-apex` on real files, right and wrong ones."""
 
 import json
 import re
@@ -12,7 +12,6 @@ from support.clip_files import write_video
 from support.drawn_clip import drawn_clip
 
 from casme_tf.cli.main import main
-from casme_tf.synthetic import synthesize
 
 GREY = np.full((480, 640, 3), 90, np.uint8)
 
@@ -119,23 +118,3 @@ def test_mistakes_get_one_line(frames, flags, message, tmp_path, capsys):
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert re.search(message, lines[0])
-
-
-def test_spotting_is_measured_against_the_truth(tmp_path, capsys):
-    corpus = tmp_path / "corpus"
-    synthesize(corpus, subjects=2, clips=4, frames=5, seed=1, workers=1)
-    out = tmp_path / "apex"
-    flags = ["--corpus", str(corpus), "--out", str(out), "--limit", "2", "--workers", "1"]
-    levels = ["--noise", "1.2", "--head", "40"]
-    assert main("measure-apex", [*flags, *levels]) == 0
-    assert "2 stand-in clips of 5 frames" in capsys.readouterr().out
-    errors = json.loads((out / "apex.json").read_text())["errors"]
-    assert [row["method"] for row in errors] == 2 * ["flow", "ten-cell", "middle frame"]
-    drawn = {row["method"]: row["mean"] for row in errors[:3]}
-    # One of them raises its upper lids alone, which the flow does not see: the middle is taken.
-    assert drawn["flow"] <= drawn["middle frame"]
-    assert (out / "apex.csv").read_text().count("\n") == 1 + 2 * 2 * 3
-    assert (out / "apex.png").stat().st_size > 5000
-    assert main("measure-apex", [*flags, *levels]) == 1  # it is there already
-    assert main("measure-apex", ["--corpus", str(tmp_path), "--out", str(out / "x")]) == 1
-    assert "stand-in corpus" in capsys.readouterr().err

@@ -15,12 +15,12 @@ from scipy.ndimage import map_coordinates
 from casme_tf.clips.images import read_rgb
 from casme_tf.datasets.coding_sheet import read_coding_sheet
 from casme_tf.errors import UserError
-from casme_tf.lab.measure_corpus import measure_corpus
 from casme_tf.labels import CLASSES, class_of
 from casme_tf.synthetic import Corpus, open_corpus, oracle_accuracy, synthesize, true_flow
 from casme_tf.synthetic.action_units import Unit, draw_habits, parse_units, unit_field
 from casme_tf.synthetic.casting import IRREGULAR_NAMES, cast
 from casme_tf.synthetic.person import draw_person
+from scripts.lab.measure_corpus import measure_corpus
 
 FRAMES = 7
 

@@ -1,1 +1,0 @@
-"""How the weights of this package and published figures were made."""

@@ -1,7 +1,0 @@
-"""Drawn fields of motion by the thousand, to learn from without any frame of a face."""
-
-from casme_tf.lab.fields.expressions import DRAWN_EMOTIONS
-from casme_tf.lab.fields.ingredients import Ingredients
-from casme_tf.lab.fields.motion_fields import SIZE, MotionFields, draw_fields
-
-__all__ = ["DRAWN_EMOTIONS", "SIZE", "Ingredients", "MotionFields", "draw_fields"]

@@ -1,0 +1,144 @@
+"""How time and memory grow with the corpus, for `scripts/benchmarks/benchmark.py`.
+
+    python scripts/benchmarks/growth.py build/benchmark
+
+A small drawn corpus is multiplied by giving its clips to further people, which costs no drawing.
+Each stage runs in a process of its own, whose peak memory the system tells.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+PEOPLE, CLIPS, FRAMES, SEED = 8, 64, 4, 32
+FACTORS = (1, 4, 16)
+SHEET = "CASME2-coding-stand-in.xlsx"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage cost.
+
+    Attributes:
+        stage: Name of the stage.
+        factor: Size of the corpus, relative to the smallest.
+        clips: Number of clips in the coding sheet.
+        seconds: Wall time, start of the process included.
+        megabytes: Peak memory of the process.
+    """
+
+    stage: str
+    factor: int
+    clips: int
+    seconds: float
+    megabytes: float
+
+
+def measure_growth(folder: Path) -> list[Cost]:
+    """Run the stages on corpora of growing size.
+
+    Args:
+        folder: The benchmark's folder.
+
+    Returns:
+        One row a stage and size.
+    """
+    small = folder / "growth-1"
+    if not small.exists():
+        options = {"subjects": PEOPLE, "clips": CLIPS, "frames": FRAMES, "seed": SEED}
+        flags = [f"--{name}={value}" for name, value in options.items()]
+        run(program("casme-tf"), "synthesize", f"--out={small}", *flags)
+    multiply(small, small, 1)
+    costs = []
+    for factor in FACTORS:
+        corpus = folder / f"growth-{factor}"
+        if not corpus.exists():
+            multiply(small, corpus, factor)
+        prepared, built = folder / "growth-prepared", folder / "growth-tfds"
+        for out in (prepared, built):
+            shutil.rmtree(out, ignore_errors=True)
+        stages = {
+            "prepare": [
+                *(program("casme-tf"), "prepare-dataset", "--allow-missing"),
+                *("--raw", corpus / "CASME2-RAW", "--coding", corpus / "coding.csv"),
+                *("--out", prepared),
+            ],
+            "build": [
+                *(program("tfds"), "build", "casme2", "--imports", "casme_tf.datasets.casme2"),
+                *("--manual_dir", prepared, "--data_dir", built),
+            ],
+            "read, streaming": [sys.executable, "-c", STREAM, built],
+        }
+        for stage, command in stages.items():
+            seconds, megabytes = run(*command)
+            costs.append(Cost(stage, factor, factor * CLIPS, seconds, megabytes))
+    return costs
+
+
+STREAM = """
+import sys
+import tensorflow_datasets as tfds
+from casme_tf.datasets.casme2.built import open_casme2
+once = tfds.ReadConfig(try_autocache=False)
+dataset = open_casme2(sys.argv[1]).as_dataset(split="train", read_config=once)
+print(sum(int(clip["apex"][0, 0, 0] >= 0) for clip in dataset.as_numpy_iterator()))
+"""
+
+
+def program(name: str) -> Path:
+    """Return a program of this environment."""
+    return Path(sys.executable).with_name(name)
+
+
+def multiply(small: Path, out: Path, factor: int) -> None:
+    """Give every clip of a corpus to `factor` people, by links to its frames.
+
+    Args:
+        small: A drawn corpus, which is left with a sheet `coding.csv` as well.
+        out: The corpus to make.
+        factor: How many times as many people.
+    """
+    sheet = pd.read_excel(small / SHEET, dtype=str, header=None).fillna("")
+    header, rows = sheet.iloc[0].tolist(), sheet.iloc[1:].to_numpy().tolist()
+    many = []
+    for copy in range(factor):
+        for row in rows:
+            number = int(row[0]) + copy * PEOPLE
+            many.append([f"{number:02d}", *row[1:]])
+            if out != small:
+                source = small / "CASME2-RAW" / f"sub{int(row[0]):02d}" / row[1]
+                target = out / "CASME2-RAW" / f"sub{number:02d}" / row[1]
+                shutil.copytree(source, target, copy_function=os.link)
+    with (out / "coding.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *many])
+    if out != small:
+        shutil.copy(small / "corpus.json", out)
+
+
+def run(*command: object) -> tuple[float, float]:
+    """Run a command; return wall seconds and peak memory in MB."""
+    words = [str(word) for word in command]
+    start = time.perf_counter()
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    told = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(words)} failed:\n{told.decode(errors='replace')[-1000:]}")
+    scale = 1e6 if sys.platform == "darwin" else 1e3  # bytes there, kilobytes here
+    return time.perf_counter() - start, usage.ru_maxrss / scale
+
+
+if __name__ == "__main__":
+    table = pd.DataFrame([asdict(cost) for cost in measure_growth(Path(sys.argv[1]))])
+    print(table.to_string(index=False))
