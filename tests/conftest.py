@@ -70,9 +70,9 @@ def data_dir(shared, prepared) -> Path:
 @pytest.fixture(scope="session")
 def run(shared, data_dir) -> Path:
     """A run of the flow architecture, trained for three epochs, exported and evaluated."""
-    from casme_tf.config import EvaluateConfig, ExportConfig, TrainConfig
     from casme_tf.evaluation.evaluate import evaluate
     from casme_tf.export.export import export_run
+    from casme_tf.training.settings import TrainConfig
     from casme_tf.training.train import train
 
     def make(runs: Path) -> None:
@@ -91,7 +91,7 @@ def run(shared, data_dir) -> Path:
             )
         )
         # Three epochs may leave answers so close together that eight bits swap some of them.
-        export_run(ExportConfig(run="shared", runs=runs, accept=("dynamic", "int8")))
-        evaluate(EvaluateConfig(run="shared", runs=runs))
+        export_run("shared", runs=runs, accept=("dynamic", "int8"))
+        evaluate("shared", runs=runs)
 
     return shared("runs", make) / "shared"

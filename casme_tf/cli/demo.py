@@ -8,14 +8,13 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
-from casme_tf.config import BASELINES, DemoConfig
 from casme_tf.errors import UserError
+from casme_tf.evaluation.settings import BASELINES
 from casme_tf.files import atomic_file
-from casme_tf.runs import CONFIG, RunRecord, run_folder
+from casme_tf.runs import CONFIG, RUNS, RunRecord, run_folder
 
 RUN = "demo"
 TAKES = "four to five minutes on two processor cores, and 180 MB of disk"
@@ -27,7 +26,19 @@ _RESNET = (
 """How ResNet50 is trained from scratch on the demo's corpus, which takes longer than the demo."""
 
 
-def run_demo(config: DemoConfig) -> None:
+@dataclass(frozen=True)
+class DemoConfig:
+    """Run the whole chain on a small stand-in corpus, from raw clips to an answer."""
+
+    data: Path = Path("build/demo")
+    """Folder for the corpus, the prepared pairs and the built data set; made anew."""
+    runs: Path = RUNS
+    """Folder of all runs; the demo's is `demo`, made anew."""
+    seed: int = 12
+    """Seed of everything random: the drawings, the split, the training."""
+
+
+def run(config: DemoConfig) -> None:
     """Draw a corpus, prepare, build, train, evaluate, export and predict.
 
     Args:
@@ -173,6 +184,8 @@ def _run(title: str, command: list) -> None:
 
 def _test_clip(corpus: Path, prepared: Path, run: Path) -> tuple[Path, Path, Path]:
     """Return the frames' folder of a clip of the test part, and its two crops."""
+    import pandas as pd
+
     clip = pd.read_csv(run / "predictions.csv", dtype=str).iloc[0]
     folder = prepared / clip["subject"] / f"ROI_{clip['clip']}"
     raw = corpus / "CASME2-RAW" / clip["subject"] / clip["clip"]

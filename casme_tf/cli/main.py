@@ -1,41 +1,54 @@
-"""The command line: `casme-tf <verb>` and `python scripts/<verb>.py`, made from config.py."""
+"""The command line: `casme-tf <verb>` and `python scripts/<verb>.py`."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import tyro
 
-from casme_tf import config as configs
+from casme_tf.cli import (
+    app,
+    compare,
+    crossval,
+    demo,
+    evaluate,
+    export,
+    predict,
+    prepare_dataset,
+    report,
+    spot_apex,
+    stream,
+    synthesize,
+    train,
+)
 from casme_tf.errors import UserError
 
 Options = TypeVar("Options")
 
 _SETTINGS = (tyro.conf.FlagCreatePairsOff,)
 
-VERBS: dict[str, Callable[..., Any]] = {
-    "synthesize": configs.SynthesizeConfig,
-    "prepare-dataset": configs.PrepareConfig,
-    "train": configs.TrainConfig,
-    "crossval": configs.CrossvalConfig,
-    "evaluate": configs.EvaluateConfig,
-    "export": configs.ExportConfig,
-    "inspect-tflite": configs.InspectTfliteConfig,
-    "report": configs.ReportConfig,
-    "compare": configs.CompareConfig,
-    "predict": configs.PredictConfig,
-    "spot-apex": configs.SpotApexConfig,
-    "stream": configs.StreamConfig,
-    "app": configs.AppConfig,
-    "demo": configs.DemoConfig,
+VERBS: dict[str, ModuleType] = {
+    "synthesize": synthesize,
+    "prepare-dataset": prepare_dataset,
+    "train": train,
+    "crossval": crossval,
+    "evaluate": evaluate,
+    "export": export,
+    "report": report,
+    "compare": compare,
+    "predict": predict,
+    "spot-apex": spot_apex,
+    "stream": stream,
+    "app": app,
+    "demo": demo,
 }
-"""The configuration of each verb; what it does is the function of that name in commands.py."""
+"""The module of each command: `run` takes its options, a dataclass, and does it."""
 
 
 def main(verb: str | None = None, args: Sequence[str] | None = None) -> int:
@@ -93,23 +106,29 @@ def _explained(run: Callable[[], int]) -> int:
 
 def _run(verb: str | None, args: Sequence[str] | None) -> int:
     """Parse the arguments, and call the function of the verb."""
-    for kind in VERBS.values():
-        _show_options_plainly(kind)
     words = sys.argv[1:] if args is None else list(args)
     if verb is None and words == ["--version"]:
         print(f"casme-tf {version('casme-tf')}")
         return 0
+    kinds = {name: options_of(module) for name, module in VERBS.items()}
+    for kind in kinds.values():
+        _show_options_plainly(kind)
     if verb is None:
-        config: Any = tyro.extras.subcommand_cli_from_dict(
-            VERBS, prog="casme-tf", description=_description(), args=args, config=_SETTINGS
+        options: Any = tyro.extras.subcommand_cli_from_dict(
+            kinds, prog="casme-tf", description=_description(), args=args, config=_SETTINGS
         )
-        verb = next(name for name, kind in VERBS.items() if type(config) is kind)
+        verb = next(name for name, kind in kinds.items() if type(options) is kind)
     else:
-        config = tyro.cli(VERBS[verb], prog=f"{verb}.py", args=args, config=_SETTINGS)
+        options = tyro.cli(kinds[verb], prog=f"{verb}.py", args=args, config=_SETTINGS)
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         _mute_native_log()
-    command = importlib.import_module("casme_tf.cli.commands")
-    return getattr(command, verb.replace("-", "_"))(config) or 0
+    return VERBS[verb].run(options) or 0
+
+
+def options_of(module: ModuleType) -> Callable[..., Any]:
+    """Return the dataclass that the `run` of a command's module takes."""
+    hints = get_type_hints(module.run)
+    return next(kind for name, kind in hints.items() if name != "return")
 
 
 def _description() -> str:

@@ -7,13 +7,16 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from casme_tf.clips.blazeface import BlazeFace, Detection, Range, find_model
-from casme_tf.config import FaceRuntime
 from casme_tf.errors import UserError
+
+FaceRuntime = Literal["litert", "mediapipe"]
+"""What can run BlazeFace."""
+
 
 MIN_SCORE = 0.5
 """Least score of a face. The detector merges the candidates above it into one box, so another

@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from casme_tf.clips.apex import Method
 from casme_tf.clips.blazeface import models_digest
-from casme_tf.clips.detector import MIN_SCORE, FaceDetector
+from casme_tf.clips.detector import MIN_SCORE, FaceDetector, FaceRuntime
 from casme_tf.clips.jpeg import JPEG_QUALITY, JPEG_SUBSAMPLING
-from casme_tf.config import FaceRuntime
 from casme_tf.datasets.coding_sheet import Clip, read_coding_sheet
 from casme_tf.datasets.corpora import CASME2, STAND_IN, find_stand_in_record
 from casme_tf.datasets.corrections import SHIPPED_CORRECTIONS

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from casme_tf import formatting as figure_text
-from casme_tf.config import CrossvalConfig
 from casme_tf.datasets.pairs import load_pairs
 from casme_tf.datasets.scheme_clips import SchemeClips, select_clips
 from casme_tf.evaluation.cross_validation import cross_validate
@@ -35,6 +34,7 @@ from casme_tf.evaluation.crossval_record import (
 from casme_tf.evaluation.engines import cores
 from casme_tf.evaluation.fold_files import HISTORIES
 from casme_tf.evaluation.reports.html import write_report
+from casme_tf.evaluation.settings import CrossvalConfig
 from casme_tf.files import atomic_file, atomic_folder, explain_write_errors, locked
 from casme_tf.progress import progress
 from casme_tf.runs import CONFIG, FOLDS, LABELS, METRICS, PREDICTIONS

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from casme_tf.config import BASELINES
 from casme_tf.datasets.splits import PROTOCOLS
 from casme_tf.errors import UserError, command
 from casme_tf.evaluation.calibration import brier_score, expected_calibration_error, reliability
@@ -18,6 +17,7 @@ from casme_tf.evaluation.comparison import join_predictions
 from casme_tf.evaluation.evaluate import summarize
 from casme_tf.evaluation.metrics import subject_table
 from casme_tf.evaluation.results import RunResults
+from casme_tf.evaluation.settings import BASELINES
 from casme_tf.files import atomic_file
 from casme_tf.formatting import FIGURE_NAMES
 from casme_tf.runs import CONFIG, METRICS

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from casme_tf import formatting as figure_text
-from casme_tf.config import EvaluateConfig
 from casme_tf.datasets.pairs import Pairs, load_pairs
 from casme_tf.errors import UserError, command
 from casme_tf.evaluation import metrics
@@ -27,11 +26,15 @@ from casme_tf.runs import (
     METRICS,
     MODEL,
     PREDICTIONS,
+    RUNS,
     RunRecord,
     model_file,
     read_split,
     run_folder,
 )
+
+Part = Literal["test", "validation", "train"]
+"""A part of a run's split."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,26 @@ class Evaluation:
         return "\n".join([head, *warning, table])
 
 
-def evaluate(config: EvaluateConfig) -> Evaluation:
+def evaluate(
+    run: str | None = None,
+    *,
+    model: Path | None = None,
+    runs: Path = RUNS,
+    data_dir: Path | None = None,
+    part: Part = "test",
+    out: Path | None = None,
+    resamples: int = 2000,
+) -> Evaluation:
     """Measure a run or an artifact and write metrics.json and predictions.csv.
 
     Args:
-        config: What to measure; see `EvaluateConfig`.
+        run: Name of the run; None for the one in whose folder `model` lies.
+        model: A .keras file, a SavedModel folder or a .tflite file; None for the run's model.keras.
+        runs: Folder of all runs.
+        data_dir: Folder that `tfds build` wrote to; None for the run's own.
+        part: Part of the run's split to measure on.
+        out: Folder to write to; None for the run's folder, or one in its `evaluations`.
+        resamples: Draws of subjects for the 95% intervals.
 
     Returns:
         What was measured.
@@ -87,30 +105,30 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     Raises:
         UserError: If there is no such run or model, or the data set has none of its clips.
     """
-    if config.resamples < 1:
-        raise UserError(f"--resamples must be at least 1. Received: {config.resamples}.")
-    model_path, run = _locate(config)
-    record = RunRecord.load(run / CONFIG)
+    if resamples < 1:
+        raise UserError(f"--resamples must be at least 1. Received: {resamples}.")
+    model_path, folder = _locate(run, model, runs)
+    record = RunRecord.load(folder / CONFIG)
     artifact = load_artifact(model_path)
-    pairs = load_pairs(config.data_dir or record.data_dir, artifact.frame_size)
+    pairs = load_pairs(data_dir or record.data_dir, artifact.frame_size)
     trained_on = record.split.get("corpus", pairs.corpus)
     if trained_on != pairs.corpus:
         raise UserError(
-            f"{run.name} must be measured on the corpus that it was trained on, {trained_on}. "
+            f"{folder.name} must be measured on the corpus that it was trained on, {trained_on}. "
             f"Received: a data set of {pairs.corpus}. Give another with --data-dir."
         )
-    split = read_split(run)
+    split = read_split(folder)
     parts = pairs.clips.merge(split, on=["subject", "clip"], how="left")["part"]
-    chosen = np.flatnonzero((parts == config.part).to_numpy())
-    wanted = int((split["part"] == config.part).sum())
+    chosen = np.flatnonzero((parts == part).to_numpy())
+    wanted = int((split["part"] == part).sum())
     if not wanted:
         raise UserError(
-            f"The split of {run.name} ({record.split['protocol']}) must have the part asked for. "
-            f"Received: --part {config.part}, which has no clips. Choose another."
+            f"The split of {folder.name} ({record.split['protocol']}) must have clips in the part. "
+            f"Received: --part {part}, which has none. Choose another."
         )
     if len(chosen) < wanted:
         raise UserError(
-            f"The data set must hold the {wanted} {config.part} clips of {run.name}. Received: a "
+            f"The data set must hold the {wanted} {part} clips of {folder.name}. Received: a "
             f"data set with {len(chosen)} of them. Give the one that the run was trained on with "
             "--data-dir."
         )
@@ -119,27 +137,40 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
     largest = record.split["train"]["classes"]
     result = {
         "model": str(model_path),
-        "part": config.part,
+        "part": part,
         "protocol": record.split["protocol"],
         "leak": record.split["leak"],
         "epoch_chosen_on": _epoch_chosen_on(record),
         "f1": "uf1: plain mean of the classes' F1 over pooled predictions; weighted_f1: mean "
         "weighted by the number of clips of each class",
-        "interval": f"95%, percentile bootstrap over subjects, {config.resamples} draws",
+        "interval": f"95%, percentile bootstrap over subjects, {resamples} draws",
         "seed": record.train["seed"],
         "versions": record.versions,
-        **summarize(predictions, max(largest, key=largest.get), resamples=config.resamples),
+        **summarize(predictions, max(largest, key=largest.get), resamples=resamples),
     }
-    out = config.out or _default_folder(config, model_path, run)
-    _write(out, result, predictions)
-    return Evaluation(result, predictions, frames, run, out)
+    target = out or _default_folder(folder, model_path, part, own=model is None)
+    _write(target, result, predictions)
+    return Evaluation(result, predictions, frames, folder, target)
 
 
-def evaluate_artifacts(config: EvaluateConfig) -> pd.DataFrame:
+def evaluate_artifacts(
+    run: str,
+    *,
+    runs: Path = RUNS,
+    data_dir: Path | None = None,
+    part: Part = "test",
+    out: Path | None = None,
+    resamples: int = 2000,
+) -> pd.DataFrame:
     """Measure a run's model and each of its artifacts on the same clips.
 
     Args:
-        config: What to measure; `run` is required, `model` must be left out.
+        run: Name of the run.
+        runs: Folder of all runs.
+        data_dir: Folder that `tfds build` wrote to; None for the run's own.
+        part: Part of the run's split to measure on.
+        out: Folder to write to, one folder a model file; None for the run's own.
+        resamples: Draws of subjects for the 95% intervals.
 
     Returns:
         One row a model file: the figures, and in columns that end in `_change` how many points
@@ -149,21 +180,27 @@ def evaluate_artifacts(config: EvaluateConfig) -> pd.DataFrame:
         UserError: If there is no such run, it is not exported, or the data set has none of its
             clips.
     """
-    if config.run is None or config.model is not None:
-        raise UserError("--artifacts needs --run NAME, and no --model. Give the run alone.")
-    run = run_folder(config.runs, config.run)
-    exported = [name for name in ARTIFACTS if (run / name).exists()]
+    folder = run_folder(runs, run)
+    exported = [name for name in ARTIFACTS if (folder / name).exists()]
     if not exported:
         raise UserError(
-            f"A run must be exported to compare its artifacts. Received: {run}, without any. "
+            f"A run must be exported to compare its artifacts. Received: {folder}, without any. "
             f"Export it with: "
-            f"{command('casme-tf', 'export', '--run', run.name, '--runs', run.parent)}"
+            f"{command('casme-tf', 'export', '--run', folder.name, '--runs', folder.parent)}"
         )
     rows = {}
     for name in (MODEL, *exported):
-        own = None if name == MODEL else run / name
-        out = config.out and config.out / name
-        figures = evaluate(replace(config, model=own, out=out)).metrics["figures"]
+        own = None if name == MODEL else folder / name
+        done = evaluate(
+            run,
+            model=own,
+            runs=runs,
+            data_dir=data_dir,
+            part=part,
+            out=out and out / name,
+            resamples=resamples,
+        )
+        figures = done.metrics["figures"]
         rows[name] = {figure: values["model"] for figure, values in figures.items()}
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
     change = (table - table.loc[MODEL]) * 100
@@ -245,38 +282,38 @@ def summarize(
     }
 
 
-def _locate(config: EvaluateConfig) -> tuple[Path, Path]:
+def _locate(run: str | None, model: Path | None, runs: Path) -> tuple[Path, Path]:
     """Return the model and the run whose split it belongs to."""
-    if config.model is None:
-        if config.run is None:
+    if model is None:
+        if run is None:
             raise UserError("Give --run NAME or --model PATH. Received: neither.")
-        run = run_folder(config.runs, config.run)
-        RunRecord.load(run / CONFIG)
-        return model_file(run), run
-    home = next((x for x in config.model.resolve().parents if (x / CONFIG).is_file()), None)
-    if config.run is not None:
-        run = run_folder(config.runs, config.run)
-        if home is not None and home != run.resolve():
+        folder = run_folder(runs, run)
+        RunRecord.load(folder / CONFIG)
+        return model_file(folder), folder
+    home = next((x for x in model.resolve().parents if (x / CONFIG).is_file()), None)
+    if run is not None:
+        folder = run_folder(runs, run)
+        if home is not None and home != folder.resolve():
             raise UserError(
                 "A model must be measured on clips that did not train it, which its own run knows. "
-                f"Received: {config.model}, which is of {home.name}, with --run {config.run}. "
+                f"Received: {model}, which is of {home.name}, with --run {run}. "
                 "Leave --run out."
             )
-        return config.model, run
+        return model, folder
     if home is not None:
-        return config.model, home
+        return model, home
     raise UserError(
         "A model must lie in its run's folder, which knows the clips that did not train it. "
-        f"Received: {config.model}. Name the run with --run."
+        f"Received: {model}. Name the run with --run."
     )
 
 
-def _default_folder(config: EvaluateConfig, model: Path, run: Path) -> Path:
+def _default_folder(run: Path, model: Path, part: str, *, own: bool) -> Path:
     """The run's folder holds what its own model scored on test; all else goes beside that."""
-    if config.model is None and config.part == "test":
+    if own and part == "test":
         return run
     name = "saved_model" if model.is_dir() else model.name
-    return run / "evaluations" / f"{name}-{config.part}"
+    return run / "evaluations" / f"{name}-{part}"
 
 
 def _epoch_chosen_on(record: RunRecord) -> str:

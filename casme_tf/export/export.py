@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from casme_tf.config import ExportConfig
 from casme_tf.datasets.pairs import Pairs, load_pairs
 from casme_tf.errors import UserError
 from casme_tf.export.artifacts import predict_in_batches
@@ -27,6 +26,7 @@ from casme_tf.runs import (
     MODEL,
     NUMBER_FORMATS,
     PARITY,
+    RUNS,
     SAVED_MODEL,
     RunRecord,
     model_file,
@@ -72,29 +72,43 @@ class Export:
         return f"{head}\n{describe_parity(self.parity['artifacts'])}"
 
 
-def export_run(config: ExportConfig) -> Export:
+def export_run(
+    name: str,
+    *,
+    runs: Path = RUNS,
+    data_dir: Path | None = None,
+    calibration: int = 200,
+    formats: Sequence[str] = (),
+    accept: Sequence[str] = (),
+) -> Export:
     """Export a run's model, compare every artifact with it, and publish those that agree.
 
     All are made and measured in a working folder. An artifact whose answers differ too much is not
-    published unless `config.accept` has it. parity.json and model_card.md are written whatever the
+    published unless `accept` has it. parity.json and model_card.md are written whatever the
     outcome.
 
     Args:
-        config: Which run; see `ExportConfig`.
+        name: Name of the run.
+        runs: Folder of all runs.
+        data_dir: Folder that `tfds build` wrote to; None for the run's own.
+        calibration: Training pairs, at most, that set the ranges of the int8 model.
+        formats: Number formats of the TFLite files, of `NUMBER_FORMATS`; none named: all of them,
+            and those of `BEST_EFFORT` are left out if they do not agree.
+        accept: Number formats to publish even if their answers differ too much.
 
     Returns:
         What was written into the run's folder: the SavedModel, the TFLite files of
-        `config.formats`, parity.json and model_card.md.
+        `formats`, parity.json and model_card.md.
 
     Raises:
         UserError: If there is no such run, or its clips are not at hand.
     """
-    run = run_folder(config.runs, config.run)
+    run = run_folder(runs, name)
     record = RunRecord.load(run / CONFIG)
-    if config.calibration < 1:
-        raise UserError(f"--calibration must be at least 1 pair. Received: {config.calibration}.")
+    if calibration < 1:
+        raise UserError(f"--calibration must be at least 1 pair. Received: {calibration}.")
     model = load_model(model_file(run))
-    pairs = load_pairs(config.data_dir or record.data_dir, record.train["frame_size"])
+    pairs = load_pairs(data_dir or record.data_dir, record.train["frame_size"])
     table = pairs.clips.merge(read_split(run), on=["subject", "clip"], how="left")
     parts = table["part"].to_numpy(str)
     if not (parts == "train").any():
@@ -102,7 +116,7 @@ def export_run(config: ExportConfig) -> Export:
             f"int8 needs training clips of {run.name} to find its ranges. Received: a data set "
             "with none of them. Give the data set that the run was trained on with --data-dir."
         )
-    training = _spaced(pairs, parts == "train", config.calibration)
+    training = _spaced(pairs, parts == "train", calibration)
     part = "validation" if (parts == "validation").any() else "test"
     if not (parts == part).any():
         raise UserError(
@@ -116,14 +130,14 @@ def export_run(config: ExportConfig) -> Export:
         more = _spaced(pairs, parts == "train", lacking)
         compared = {name: np.concatenate([compared[name], more[name]]) for name in compared}
         part = f"{part} and training"
-    forms = config.formats or NUMBER_FORMATS
+    forms = formats or NUMBER_FORMATS
 
     with locked(run / ".export"), explain_write_errors(run):
         work = run / ".export"
         shutil.rmtree(work, ignore_errors=True)
         try:
             _build(model, record, training, work, forms)
-            accepted = {tflite_name(form) for form in config.accept}
+            accepted = {tflite_name(form) for form in accept}
             names = [SAVED_MODEL, *(tflite_name(form) for form in forms)]
             rows, problems = _compare(model, compared, work, names, accepted)
             for name in ARTIFACTS:
@@ -140,7 +154,7 @@ def export_run(config: ExportConfig) -> Export:
         with atomic_file(run / PARITY) as temporary:
             temporary.write_text(json.dumps(parity, indent=2) + "\n")
         write_model_card(run)
-    optional = {tflite_name(form) for form in BEST_EFFORT if form not in config.formats}
+    optional = {tflite_name(form) for form in BEST_EFFORT if form not in formats}
     return Export(
         run,
         parity,

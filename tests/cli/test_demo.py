@@ -10,8 +10,7 @@ import pytest
 from support.tracing import can_trace, reached, trace_to, traced_only
 
 from casme_tf.cli import demo
-from casme_tf.cli.demo import RUN, run_demo
-from casme_tf.config import DemoConfig
+from casme_tf.cli.demo import RUN, DemoConfig, run
 from casme_tf.errors import UserError
 from casme_tf.runs import ARTIFACTS
 
@@ -22,9 +21,9 @@ SMALL = """
 import sys
 from pathlib import Path
 from casme_tf.cli import demo
-from casme_tf.config import DemoConfig
+from casme_tf.cli.demo import DemoConfig
 demo._SUBJECTS, demo._CLIPS, demo._FRAMES = 10, 50, 5
-demo.run_demo(DemoConfig(Path(sys.argv[1]), Path(sys.argv[2]), seed=7))
+demo.run(DemoConfig(Path(sys.argv[1]), Path(sys.argv[2]), seed=7))
 """
 
 
@@ -80,14 +79,14 @@ def test_none_of_its_commands_reaches_beyond_this_machine(shown):
 def test_another_folder_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UserError, match="holds other things"):
-        run_demo(DemoConfig(data=tmp_path, runs=tmp_path / "runs"))
+        run(DemoConfig(data=tmp_path, runs=tmp_path / "runs"))
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_a_stage_that_fails_ends_it(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(demo, "_SUBJECTS", 0)
     with pytest.raises(UserError, match=r"Received: status 1.*draw a stand-in"):
-        run_demo(DemoConfig(data=tmp_path / "demo", runs=tmp_path / "runs"))
+        run(DemoConfig(data=tmp_path / "demo", runs=tmp_path / "runs"))
     assert "error: " in capfd.readouterr().err
     assert not (tmp_path / "runs").exists()
 
@@ -95,5 +94,5 @@ def test_a_stage_that_fails_ends_it(tmp_path, monkeypatch, capfd):
 @pytest.mark.parametrize("seed", [-1, 2**31])
 def test_a_seed_that_cannot_be_is_refused(tmp_path, seed):
     with pytest.raises(UserError, match="--seed must be from 0"):
-        run_demo(DemoConfig(data=tmp_path / "demo", runs=tmp_path / "runs", seed=seed))
+        run(DemoConfig(data=tmp_path / "demo", runs=tmp_path / "runs", seed=seed))
     assert not Path(tmp_path / "demo").exists()

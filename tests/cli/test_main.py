@@ -69,8 +69,10 @@ def test_a_reader_that_has_enough_is_no_mistake():
 def test_a_closed_pipe_while_answers_are_printed(monkeypatch, tmp_path):
     code = (
         "import sys\n"
-        "import casme_tf.cli.commands as commands\n"
-        "commands.synthesize = lambda config: [print('x' * 100) for _ in range(5000)] and 0\n"
+        "from casme_tf.cli import synthesize\n"
+        "def run(options: synthesize.SynthesizeConfig):\n"
+        "    for _ in range(5000): print('x' * 100)\n"
+        "synthesize.run = run\n"
         "from casme_tf.cli.main import main\n"
         "sys.exit(main(None, ['synthesize', '--out', 'corpus']))"
     )

@@ -12,7 +12,6 @@ from PIL import Image
 from support.drawn_runs import draw_predictions, write_run
 
 from casme_tf.cli.main import main
-from casme_tf.config import CompareConfig
 from casme_tf.evaluation.comparison import compare, mcnemar
 from casme_tf.evaluation.reports.compare_runs import compare_runs, draw_comparison
 from casme_tf.evaluation.reports.figures import comparison_figure
@@ -42,7 +41,7 @@ def change_metrics(run: Path, **changes: object) -> None:
 
 
 def conclusion(runs: Path) -> str:
-    return " ".join(compare_runs(CompareConfig("a", "b", runs, resamples=300)).conclude())
+    return " ".join(compare_runs("a", "b", runs=runs, resamples=300).conclude())
 
 
 def test_json_has_the_paired_statistics_of_both_runs(runs, capsys):
@@ -83,7 +82,7 @@ def test_the_terminal_shows_figures_tests_and_clips_on_demand(runs, capsys):
     assert command(runs) == 0
     shown = capsys.readouterr().out
     assert "96 clips of 12 subjects; difference: a minus b" in shown
-    done = compare_runs(CompareConfig("a", "b", runs, resamples=300))
+    done = compare_runs("a", "b", runs=runs, resamples=300)
     (line,) = [line for line in shown.splitlines() if line.startswith("UF1")]
     found = done.differences["uf1"]
     assert line.split()[:4] == [
@@ -106,7 +105,7 @@ def test_the_terminal_shows_figures_tests_and_clips_on_demand(runs, capsys):
 
 
 def test_the_picture_shows_each_difference_and_each_subject(runs):
-    done = compare_runs(CompareConfig("a", "b", runs, resamples=300))
+    done = compare_runs("a", "b", runs=runs, resamples=300)
     path = draw_comparison(done, runs / "new folder" / "picture.png")
     pixels = np.asarray(Image.open(path).convert("L"))
     assert min(pixels.shape) > 500
@@ -134,7 +133,7 @@ def test_no_difference_is_not_called_alike(tmp_path):
 
 def test_five_subjects_cannot_show_anything(tmp_path):
     make(tmp_path, draw_predictions(9, 1, subjects=5), draw_predictions(-9, 2, subjects=5))
-    done = compare_runs(CompareConfig("a", "b", tmp_path, resamples=300))
+    done = compare_runs("a", "b", runs=tmp_path, resamples=300)
     assert done.differences["uf1"].p_value == 2 / 2**5
     said = " ".join(done.conclude())
     assert "5 subjects are too few for the test: were one run better for each of them" in said

@@ -12,7 +12,6 @@ from sklearn.metrics import f1_score
 from support.html_page import read
 
 from casme_tf.cli.main import main
-from casme_tf.config import BASELINES, CrossvalConfig
 from casme_tf.datasets.pairs import load_pairs
 from casme_tf.datasets.scheme_clips import select_clips
 from casme_tf.errors import LeakError, UserError
@@ -21,6 +20,7 @@ from casme_tf.evaluation.cross_validated_models import CROSS_VALIDATED
 from casme_tf.evaluation.cross_validation import cross_validate
 from casme_tf.evaluation.crossval import crossval
 from casme_tf.evaluation.crossval_inputs import CrossvalInputs
+from casme_tf.evaluation.settings import BASELINES, CrossvalConfig
 from casme_tf.labels import CLASSES
 
 ALL = tuple(CROSS_VALIDATED)

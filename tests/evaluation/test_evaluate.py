@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
-from casme_tf.config import EvaluateConfig
+from casme_tf.cli.main import main
 from casme_tf.errors import UserError
 from casme_tf.evaluation.evaluate import evaluate, evaluate_artifacts, summarize
 from casme_tf.evaluation.reports.pictures import draw_pictures
@@ -16,8 +16,8 @@ from casme_tf.runs import ARTIFACTS
 
 
 @pytest.fixture
-def config(run, tmp_path) -> EvaluateConfig:
-    return EvaluateConfig(run=run.name, runs=run.parent, out=tmp_path, resamples=200)
+def config(run, tmp_path) -> dict[str, Any]:
+    return {"run": run.name, "runs": run.parent, "out": tmp_path, "resamples": 200}
 
 
 def test_figures_are_those_of_the_written_predictions(run):
@@ -50,7 +50,7 @@ def test_the_test_clips_alone_are_measured_and_the_protocol_is_said(run):
 
 @pytest.mark.slow
 def test_artifacts_of_one_run_are_measured_side_by_side(config, run, tmp_path):
-    table = evaluate_artifacts(config)
+    table = evaluate_artifacts(**config)
     assert list(table.index) == ["model.keras", *ARTIFACTS]
     same = table.loc[["saved_model/1", "model_float32.tflite"]]
     np.testing.assert_allclose(same.filter(like="_change"), 0, atol=1e-9)
@@ -64,18 +64,18 @@ def test_artifacts_of_one_run_are_measured_side_by_side(config, run, tmp_path):
     assert table.loc["model_int8.tflite", "uf1_change"] == pytest.approx(loss)
 
 
-def test_artifacts_are_those_of_a_run_that_has_some(config, run, tmp_path):
-    with pytest.raises(UserError, match="Give the run alone"):
-        evaluate_artifacts(replace(config, model=run / "model_int8.tflite"))
+def test_artifacts_are_those_of_a_run_that_has_some(run, tmp_path, capsys):
+    assert main("evaluate", ["--artifacts", "--model", str(run / "model_int8.tflite")]) == 1
+    assert "Give the run alone" in capsys.readouterr().err
     bare = tmp_path / "bare"
     bare.mkdir()
     with pytest.raises(UserError, match="casme-tf export --run bare"):
-        evaluate_artifacts(replace(config, run="bare", runs=tmp_path))
+        evaluate_artifacts("bare", runs=tmp_path)
 
 
 def test_other_evaluations_leave_the_runs_figures_alone(run):
     before = (run / "metrics.json").read_bytes()
-    done = evaluate(EvaluateConfig(model=run / "model_int8.tflite", part="validation"))
+    done = evaluate(model=run / "model_int8.tflite", part="validation")
     assert done.folder == run / "evaluations" / "model_int8.tflite-validation"
     assert json.loads((done.folder / "metrics.json").read_text())["part"] == "validation"
     assert (run / "metrics.json").read_bytes() == before
@@ -83,7 +83,7 @@ def test_other_evaluations_leave_the_runs_figures_alone(run):
 
 @pytest.mark.slow
 def test_pictures_are_drawn(config, run):
-    done = evaluate(config)
+    done = evaluate(**config)
     paths = draw_pictures(done.metrics, done.predictions, done.frames, done.run, done.folder)
     assert {path.name for path in paths} == {"confusion.png", "examples.png", "training.png"}
     for path in paths:
@@ -111,27 +111,27 @@ def test_a_perfect_answer_beats_the_largest_class_and_a_constant_one_does_not():
 
 def test_what_cannot_be_measured_is_refused(config, run, tmp_path):
     with pytest.raises(UserError, match="Received: neither"):
-        evaluate(replace(config, run=None))
+        evaluate(**config | {"run": None})
     stranger = tmp_path / "model.keras"
     stranger.write_bytes((run / "model.keras").read_bytes())
     with pytest.raises(UserError, match="Name the run with --run"):
-        evaluate(replace(config, run=None, model=stranger))
+        evaluate(**config | {"run": None, "model": stranger})
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.json").write_bytes((run / "config.json").read_bytes())
     (other / "model.keras").write_bytes((run / "model.keras").read_bytes())
     with pytest.raises(UserError, match="which is of other, with --run shared"):
-        evaluate(replace(config, model=other / "model.keras"))
+        evaluate(**config | {"model": other / "model.keras"})
     with pytest.raises(UserError, match="--resamples must be at least 1"):
-        evaluate(replace(config, resamples=0))
+        evaluate(**config | {"resamples": 0})
     record = json.loads((other / "config.json").read_text())
     record["split"]["corpus"] = "casme2"
     (other / "config.json").write_text(json.dumps(record))
     (other / "split.csv").write_bytes((run / "split.csv").read_bytes())
     (other / "labels.txt").write_bytes((run / "labels.txt").read_bytes())
     with pytest.raises(UserError, match="trained on, casme2"):
-        evaluate(EvaluateConfig(run="other", runs=tmp_path))
+        evaluate(run="other", runs=tmp_path)
     (other / "config.json").unlink()
     (other / "config.json").mkdir()
     with pytest.raises(UserError, match="must be readable"):
-        evaluate(EvaluateConfig(run="other", runs=tmp_path))
+        evaluate(run="other", runs=tmp_path)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import tyro
 
-from casme_tf.config import TrainConfig
 from casme_tf.errors import UserError
 from casme_tf.export.model_card import render_model_card
 from casme_tf.labels import CLASSES
 from casme_tf.runs import RunRecord
+from casme_tf.training.settings import TrainConfig
 
 LEAK = "5 subjects are in both parts"
 PARITY = {"part": "validation", "pairs": 36, "reference": "model.keras"}

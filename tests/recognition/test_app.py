@@ -16,10 +16,10 @@ from casme_tf.cli.main import main
 from casme_tf.clips.frames import FolderFrames, MemoryFrames
 from casme_tf.clips.images import read_rgb
 from casme_tf.clips.video import open_frames
-from casme_tf.config import AppConfig
 from casme_tf.errors import UserError
 from casme_tf.recognition.app.answers import ShortFrames
 from casme_tf.recognition.app.app import serve_app
+from casme_tf.recognition.app.uploads import Limits
 from casme_tf.recognition.recognizer import Recognizer
 
 WAIT = 90_000  # ms, on a busy machine
@@ -42,8 +42,8 @@ def note_host(event: str, arguments: tuple) -> None:
 @pytest.fixture(scope="module")
 def address(run) -> Iterator[str]:
     sys.addaudithook(note_host)  # stays, and costs next to nothing
-    config = AppConfig(runs=run.parent, port=0, max_megabytes=12, max_frames=100)
-    with serve_app(config) as found:
+    limits = Limits(max_megabytes=12, max_frames=100)
+    with serve_app(runs=run.parent, port=0, limits=limits) as found:
         yield found
     assert not Path(os.environ["GRADIO_TEMP_DIR"]).parent.exists()
 
@@ -262,8 +262,8 @@ def test_nobody_else_is_asked(address, page):
 
 
 def test_a_taken_port_is_told(address):
-    taken = AppConfig(port=urlsplit(address).port)
-    with pytest.raises(UserError, match="port must be free"), serve_app(taken):
+    taken = urlsplit(address).port
+    with pytest.raises(UserError, match="port must be free"), serve_app(port=taken):
         pass
 
 

@@ -10,13 +10,13 @@ import tensorflow as tf
 from casme_tf.cli.main import main
 from casme_tf.clips.detector import Box
 from casme_tf.clips.images import read_rgb, resize
-from casme_tf.config import TrainConfig
 from casme_tf.datasets.pairs import resize_frame
 from casme_tf.export.artifacts import load_artifact
 from casme_tf.labels import CLASSES
 from casme_tf.recognition.answer import Answer
 from casme_tf.recognition.answer_figure import answer_figure
 from casme_tf.recognition.recognizer import Recognizer
+from casme_tf.training.settings import TrainConfig
 from casme_tf.training.train import train
 
 

@@ -1,19 +1,17 @@
 """The Siamese architecture through the same chain: the split that leaks, and bfloat16."""
 
-from dataclasses import replace
-
 import keras
 import numpy as np
 import pytest
 from support.elsewhere import LITERT, SERVED_JPEG, answer_elsewhere
 
-from casme_tf.config import EvaluateConfig, ExportConfig, TrainConfig
 from casme_tf.evaluation.evaluate import evaluate
 from casme_tf.export.artifacts import load_artifact
 from casme_tf.export.export import export_run
 from casme_tf.labels import CLASSES
 from casme_tf.models import split_model
 from casme_tf.runs import tflite_name
+from casme_tf.training.settings import TrainConfig
 from casme_tf.training.train import train
 
 
@@ -36,14 +34,13 @@ def test_a_siamese_run_on_the_random_split_is_marked_as_leaking_and_served(data_
     network = split_model(keras.models.load_model(folder / "model.keras", compile=False))[2]
     assert {layer.compute_dtype for layer in network._flatten_layers()} == {"float32"}
     forms = ("float32", "int8")
-    settings = ExportConfig(run="siamese", runs=tmp_path, calibration=5, formats=forms)
-    export_run(replace(settings, accept=("int8",)))
-    done = evaluate(EvaluateConfig(run="siamese", runs=tmp_path, resamples=50))
+    export_run("siamese", runs=tmp_path, calibration=5, formats=forms, accept=("int8",))
+    done = evaluate(run="siamese", runs=tmp_path, resamples=50)
     assert done.metrics["protocol"] == "random"
     assert "subjects are in both" in done.metrics["leak"]
     assert done.metrics["epoch_chosen_on"] == "the test clips"
     assert "LEAKS" in done.describe()
-    again = evaluate(EvaluateConfig(model=folder / "model_float32.tflite", resamples=50))
+    again = evaluate(model=folder / "model_float32.tflite", resamples=50)
     np.testing.assert_allclose(
         again.predictions[list(CLASSES)], done.predictions[list(CLASSES)], atol=1e-3
     )

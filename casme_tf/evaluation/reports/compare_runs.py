@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from casme_tf import formatting as figure_text
-from casme_tf.config import CompareConfig
 from casme_tf.errors import UserError
 from casme_tf.evaluation.comparison import (
     Difference,
@@ -24,7 +23,7 @@ from casme_tf.evaluation.reports.figures import comparison_figure
 from casme_tf.evaluation.results import RunResults
 from casme_tf.formatting import FEWEST_SUBJECTS, FIGURE_NAMES
 from casme_tf.plotting import save_png
-from casme_tf.runs import run_folder
+from casme_tf.runs import RUNS, run_folder
 
 COMPARISONS = "comparisons"
 """Folder of comparisons, beside the runs."""
@@ -126,11 +125,17 @@ class RunComparison:
         return told
 
 
-def compare_runs(config: CompareConfig) -> RunComparison:
+def compare_runs(
+    run_a: str, run_b: str, *, runs: Path = RUNS, resamples: int = 2000, seed: int = 0
+) -> RunComparison:
     """Compare two runs clip by clip.
 
     Args:
-        config: Which; see `CompareConfig`.
+        run_a: Name of the first run.
+        run_b: Name of the second run; differences are the first's figures minus these.
+        runs: Folder of all runs.
+        resamples: Draws of subjects for each interval and each p-value, at least 100.
+        seed: Seed of these draws.
 
     Returns:
         The comparison.
@@ -139,15 +144,13 @@ def compare_runs(config: CompareConfig) -> RunComparison:
         UserError: If one is no evaluated run, or they did not answer the same clips.
 
     Example:
-        >>> print(compare_runs(CompareConfig("flow", "siamese")).describe())  # doctest: +SKIP
+        >>> print(compare_runs("flow", "siamese").describe())  # doctest: +SKIP
     """
-    if config.run_a == config.run_b:
-        raise UserError(f"Two different runs must be named. Received: {config.run_a} twice.")
-    if config.resamples < 100:
-        raise UserError(f"--resamples must be at least 100. Received: {config.resamples}.")
-    first, second = (
-        RunResults.load(run_folder(config.runs, name)) for name in (config.run_a, config.run_b)
-    )
+    if run_a == run_b:
+        raise UserError(f"Two different runs must be named. Received: {run_a} twice.")
+    if resamples < 100:
+        raise UserError(f"--resamples must be at least 100. Received: {resamples}.")
+    first, second = (RunResults.load(run_folder(runs, name)) for name in (run_a, run_b))
     joined = first.join(second)
     classes = np.unique(joined[["y_true", "first", "second"]].to_numpy(dtype=str))
     y_true, ours, theirs = (
@@ -160,8 +163,8 @@ def compare_runs(config: CompareConfig) -> RunComparison:
         theirs,
         joined["subject"].to_numpy(),
         len(classes),
-        resamples=config.resamples,
-        seed=config.seed,
+        resamples=resamples,
+        seed=seed,
     )
     return RunComparison(first, second, joined, differences, mcnemar(y_true, ours, theirs))
 
@@ -193,9 +196,9 @@ def draw_comparison(comparison: RunComparison, path: Path) -> Path:
     return path
 
 
-def default_picture(config: CompareConfig) -> Path:
+def default_picture(run_a: str, run_b: str, runs: Path) -> Path:
     """Return where the picture of a comparison goes unless it is told."""
-    return config.runs / COMPARISONS / f"{config.run_a}-vs-{config.run_b}.png"
+    return runs / COMPARISONS / f"{run_a}-vs-{run_b}.png"
 
 
 def _conclude(done: RunComparison) -> list[str]:

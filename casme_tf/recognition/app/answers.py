@@ -13,11 +13,11 @@ from typing import Any
 from PIL import Image
 
 from casme_tf.clips.apex import Method
+from casme_tf.clips.detector import FaceRuntime
 from casme_tf.clips.frames import Frame, Frames
 from casme_tf.clips.images import IMAGE_SUFFIXES, TO_CONVERT, convert_first, read_rgb
 from casme_tf.clips.search import is_long
 from casme_tf.clips.video import open_frames
-from casme_tf.config import FaceRuntime
 from casme_tf.errors import UserError
 from casme_tf.plotting import draw_image
 from casme_tf.recognition.answer import Answer

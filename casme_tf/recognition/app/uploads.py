@@ -7,7 +7,26 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of the app.
+
+    Attributes:
+        max_megabytes: Largest size of a file.
+        max_frames: Most frames of a clip.
+        keep_minutes: How long uploads and figures are kept.
+        queue: Most predictions that wait.
+    """
+
+    max_megabytes: int = 200
+    max_frames: int = 1200
+    keep_minutes: float = 10
+    queue: int = 64
+
 
 _LONGEST_WAIT = 20.0  # s between two looks for files that are old
 

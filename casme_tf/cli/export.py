@@ -1,0 +1,58 @@
+"""Exporting a run's model: the options, one call, and what is printed."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from casme_tf.runs import RUNS
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Write a run's model as SavedModel and as TFLite."""
+
+    run: str
+    """Name of the run."""
+    runs: Path = RUNS
+    """Folder of all runs."""
+    data_dir: Path | None = None
+    """Folder that `tfds build` wrote to. Default: the one that the run was trained on."""
+    calibration: int = 200
+    """Training pairs, at most, that set the ranges of the int8 model: more are better."""
+    formats: tuple[Literal["float32", "float16", "dynamic", "int8"], ...] = ()
+    """Number formats of the TFLite files; those named must answer as the model does. Default: all
+    of them, and dynamic and int8 are left out with a note if they do not."""
+    accept: tuple[Literal["float16", "dynamic", "int8"], ...] = ()
+    """Number formats to publish even if their answers differ too much from the model's; parity.json
+    and the model card say by how much."""
+
+
+def run(options: ExportConfig) -> int:
+    """Export a run's model; 1 if an artifact that must hold answers too differently."""
+    from casme_tf.export.export import export_run
+
+    done = export_run(
+        options.run,
+        runs=options.runs,
+        data_dir=options.data_dir,
+        calibration=options.calibration,
+        formats=options.formats,
+        accept=options.accept,
+    )
+    print(done.describe())
+    print(done.run)
+    for reason in done.left_out:
+        print(f"note: left out: {reason}", file=sys.stderr)
+    for reason in done.refused:
+        print(f"not published: {reason}", file=sys.stderr)
+    if done.refused:
+        print(
+            f"error: {len(done.refused)} artifacts do not answer as the model does; the others are "
+            "there. Name other number formats with --formats, or pass --accept with these.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0

