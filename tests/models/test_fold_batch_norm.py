@@ -16,7 +16,7 @@ def shake(model: keras.Model) -> None:
             for variable in layer.weights:
                 variable.assign(rng.uniform(0.5, 1.5, variable.shape))
             if layer.name.endswith("_3_bn"):  # sixteen full blocks saturate the answers
-                layer.gamma.assign(0.1 * layer.gamma)
+                layer.gamma.assign(0.03 * layer.gamma)
 
 
 def norms(model: keras.Model) -> list[str]:
@@ -26,6 +26,7 @@ def norms(model: keras.Model) -> list[str]:
 
 @pytest.mark.parametrize("arch", ["flow", "siamese"])
 def test_networks_answer_alike(arch):
+    keras.utils.set_random_seed(0)
     network = split_model(ARCHITECTURES[arch].build(frame_size=64, network_size=32))[2]
     shake(network)
     before = [weight.numpy() for weight in network.weights]
