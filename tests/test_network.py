@@ -14,7 +14,7 @@ import psutil
 import pytest
 from support.tracing import reached, traced, traced_only
 
-from casme_tf.clips.network import network_shut
+from casme_tf.clips.mediapipe_face import network_shut
 
 
 def require_silent(folder: Path, *command: object, known: str = "") -> None:

@@ -30,7 +30,7 @@ from casme_tf.clips.images import read_rgb, resize
 from casme_tf.datasets.pairs import resize_frame
 from casme_tf.export.artifacts import load_artifact
 from casme_tf.labels import CLASSES
-from casme_tf.tflite_metadata import read_labels
+from casme_tf.tflite_file import read_labels
 
 README = Path(__file__).parents[1] / "saved_models" / "README.md"
 FRAMES = ("onset", "apex")

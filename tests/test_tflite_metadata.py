@@ -15,7 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from casme_tf.errors import UserError
 from casme_tf.labels import CLASSES
-from casme_tf.tflite_metadata import add_metadata, metadata_schema, read_labels
+from casme_tf.tflite_file import add_metadata, metadata_schema, read_labels
 
 SIZE = 8
 FRAMES = tf.TensorSpec((1, SIZE, SIZE, 3), tf.uint8)
@@ -203,7 +203,7 @@ def test_files_without_labels_are_named(content, tmp_path):
 def test_neither_tensorflow_nor_mediapipe_is_imported():
     code = (
         "import sys\n"
-        "from casme_tf.tflite_metadata import metadata_schema\n"
+        "from casme_tf.tflite_file import metadata_schema\n"
         "metadata_schema()\n"
         "heavy = {'tensorflow', 'mediapipe', 'keras'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"

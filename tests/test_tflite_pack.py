@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from casme_tf.tflite_pack import MODEL_IDENTIFIER, drop_empty, pack
+from casme_tf.tflite_file import MODEL_IDENTIFIER, drop_empty, pack
 
 CHANNELS = 500
 WEIGHTS = [np.arange(i, i + 77, dtype=np.uint8) for i in (1, 101)]

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from casme_tf.clips.apex import Method, Spotting, spot_apex
-from casme_tf.clips.apex_location import noise_level
+from casme_tf.clips.apex import Method, Spotting, noise_level, spot_apex
 from casme_tf.clips.detector import Detector, NoFaceError
 from casme_tf.clips.frames import Frame, Frames
 from casme_tf.clips.tracking import MOST_FRAMES, FaceTracker, TrackedFace

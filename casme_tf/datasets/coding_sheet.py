@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from casme_tf.datasets.corrections import SHIPPED_CORRECTIONS, Correction, read_corrections
-from casme_tf.datasets.sheet_cells import (
+from casme_tf.datasets.spreadsheet import (
     MISSING_FRAME,
     parse_action_units,
     parse_clip,
     parse_emotion,
     parse_frame,
     parse_subject,
+    read_tables,
 )
-from casme_tf.datasets.spreadsheet import read_tables
 from casme_tf.errors import UserError, UserErrors
 
 T = TypeVar("T")

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from casme_tf.datasets.sheet_cells import (
+from casme_tf.datasets.spreadsheet import (
     parse_action_units,
     parse_clip,
     parse_emotion,
     parse_frame,
     parse_subject,
+    read_tables,
 )
-from casme_tf.datasets.spreadsheet import read_tables
 from casme_tf.errors import UserError, UserErrors
 
 SHIPPED_CORRECTIONS = Path(__file__).with_name("corrections.csv")

@@ -9,16 +9,77 @@ from pathlib import Path
 
 import numpy as np
 
-from casme_tf.clips.apex import CLEAR, Method
-from casme_tf.clips.detector import Box, Face, FaceDetector, crop_box
-from casme_tf.clips.images import read_rgb
-from casme_tf.clips.jpeg import encode_jpeg
+from casme_tf.clips.apex import CLEAR, Method, Spotting, spot_apex
+from casme_tf.clips.detector import Box, Detector, Face, FaceDetector, crop_box
+from casme_tf.clips.frames import Frame
+from casme_tf.clips.images import encode_jpeg, read_rgb
+from casme_tf.clips.tracking import FaceTracker
 from casme_tf.datasets.coding_sheet import Clip
-from casme_tf.datasets.manifest import Manifest, ManifestRow
-from casme_tf.datasets.missing_apex import SHEET, SharedDetector, source_of, spot_missing
+from casme_tf.datasets.prepared import Manifest, ManifestRow
 from casme_tf.datasets.raw_clips import FrameFiles, FramePair
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_folder
+
+SHEET = "sheet"
+"""Source of an apex that the coding sheet names."""
+
+VERSION = "1"
+"""Raise it when the same frames get another apex."""
+
+
+@dataclass(frozen=True)
+class SharedDetector:
+    """A face detector that several threads use in turn.
+
+    Args:
+        detector: The detector.
+        lock: Lets one thread at a time use it.
+    """
+
+    detector: Detector
+    lock: threading.Lock
+
+    def detect(self, frame: np.ndarray) -> Face:
+        """Find the largest face; see `FaceDetector.detect`."""
+        with self.lock:
+            return self.detector.detect(frame)
+
+
+def source_of(method: Method) -> str:
+    """Return what `apex_source` says of an apex found by a method, such as "spotted-flow"."""
+    return f"spotted-{method}"
+
+
+def spot_missing(
+    files: FrameFiles, detector: SharedDetector, method: Method, fps: float
+) -> tuple[FramePair, Spotting]:
+    """Find the apex of a clip between its onset and its offset.
+
+    Args:
+        files: Its frames, the first being the onset.
+        detector: Finds the face.
+        method: See `apex.spot_apex`.
+        fps: Frames a second.
+
+    Returns:
+        The files of onset and apex, and how they were found.
+
+    Raises:
+        UserError: If a frame cannot be read, or the face is not seen.
+    """
+    tracker = FaceTracker(detector, cropped=files.cropped)
+    for number, path in zip(files.numbers, files.paths, strict=True):
+        rgb = read_rgb(path)
+        tracker.add(Frame(number, rgb, (number - files.numbers[0]) / fps))
+    track = tracker.finish()
+    if track.numbers[0] != files.numbers[0]:
+        raise UserError(
+            f"The onset frame must show a face. Received: {files.paths[0]}, where none is found."
+        )
+    found = spot_apex(track, method, onset=files.numbers[0], trimmed=True)
+    apex = files.paths[files.numbers.index(found.apex)]
+    return FramePair(files.paths[0], apex, files.cropped), found
+
 
 ONSET_NAME = "onset_frame.jpg"
 APEX_NAME = "apex_frame.jpg"

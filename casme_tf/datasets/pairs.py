@@ -1,4 +1,4 @@
-"""From the built data set to batches: pairs at the model's size, motion computed once a clip."""
+"""All clips of the built data set at one size, and those that a class scheme keeps."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pandas as pd
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from casme_tf.arrays import digest
 from casme_tf.datasets.casme2 import frame_decoders, open_casme2
-from casme_tf.labels import CLASSES
+from casme_tf.errors import UserError
+from casme_tf.labels import CLASSES, SCHEMES
 
 _FIELDS = ("subject", "clip", "emotion", "action_units", "apex_source")
 
@@ -98,3 +100,56 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
+
+
+@dataclass(frozen=True, eq=False)
+class SchemeClips:
+    """The clips that a class scheme keeps.
+
+    Attributes:
+        classes: Names of the classes.
+        names: `(n,)` name of each clip.
+        subjects: `(n,)` subject of each clip.
+        labels: `(n,)` int class of each clip.
+        frames: `onset` and `apex`, each `(n, S, S, 3)` uint8 RGB.
+        corpus: Corpus that the clips are of, one of `corpora.CORPORA`.
+        coding_sheet: Edition of their coding sheet; "" if unknown.
+    """
+
+    classes: tuple[str, ...]
+    names: np.ndarray
+    subjects: np.ndarray
+    labels: np.ndarray
+    frames: dict[str, np.ndarray]
+    corpus: str
+    coding_sheet: str = ""
+
+    def digest(self) -> str:
+        """Return a digest of everything about the clips that can decide a figure."""
+        named = [self.classes, self.subjects.tolist(), self.names.tolist()]
+        return digest([self.frames, self.labels, *named])
+
+
+def select_clips(pairs: Pairs, scheme: str) -> SchemeClips:
+    """Take the clips that a class scheme keeps.
+
+    Args:
+        pairs: The data set.
+        scheme: One of `labels.SCHEMES`.
+
+    Raises:
+        UserError: If it keeps none.
+    """
+    chosen = SCHEMES[scheme]
+    kept, labels = chosen.select(pairs.clips["emotion"])
+    if not len(kept):
+        raise UserError(
+            f"The scheme {scheme} must keep some clips. Received: {len(pairs)} clips of other "
+            "emotions. Choose another --scheme."
+        )
+    clips = pairs.clips.iloc[kept]
+    frames = {name: array[kept] for name, array in pairs.frames.items()}
+    subjects, names = (clips[column].to_numpy(dtype=str) for column in ("subject", "clip"))
+    return SchemeClips(
+        chosen.classes, names, subjects, labels, frames, pairs.corpus, pairs.coding_sheet
+    )

@@ -15,23 +15,22 @@ from typing import NamedTuple
 from casme_tf.clips.apex import Method
 from casme_tf.clips.blazeface import models_digest
 from casme_tf.clips.detector import MIN_SCORE, FaceDetector, FaceRuntime
-from casme_tf.clips.jpeg import JPEG_QUALITY, JPEG_SUBSAMPLING
+from casme_tf.clips.images import JPEG_QUALITY, JPEG_SUBSAMPLING
 from casme_tf.datasets.coding_sheet import Clip, read_coding_sheet
-from casme_tf.datasets.corpora import CASME2, STAND_IN, find_stand_in_record
 from casme_tf.datasets.corrections import SHIPPED_CORRECTIONS
 from casme_tf.datasets.crop_clip import (
     APEX_NAME,
     FOLDER_PREFIX,
     ONSET_NAME,
+    SHEET,
     ClipCropper,
     CropTask,
     annotation_cells,
     clip_folder,
     files_digest,
 )
-from casme_tf.datasets.manifest import Manifest, ManifestRow
-from casme_tf.datasets.missing_apex import SHEET
-from casme_tf.datasets.missing_apex import VERSION as SPOTTING_VERSION
+from casme_tf.datasets.crop_clip import VERSION as SPOTTING_VERSION
+from casme_tf.datasets.prepared import CASME2, STAND_IN, Manifest, ManifestRow, find_stand_in_record
 from casme_tf.datasets.raw_clips import FrameFiles, find_frames, find_pair, find_root
 from casme_tf.errors import UserError
 from casme_tf.files import explain_write_errors

@@ -10,11 +10,10 @@ from typing import Any
 from sklearn.dummy import DummyClassifier
 
 from casme_tf.evaluation.crossval_inputs import CrossvalInputs, mirror_motion, swap_copies
-from casme_tf.models.frozen_heads import flow_head, siamese_head
+from casme_tf.models.baselines import MotionSVM, ZeroShot
+from casme_tf.models.heads import flow_head, siamese_head
 from casme_tf.models.motion_classifier import motion_model
-from casme_tf.models.motion_svm import MotionSVM
 from casme_tf.models.ststnet import ststnet
-from casme_tf.models.zero_shot import ZeroShot
 from casme_tf.training.learners import Inputs
 
 

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from casme_tf.datasets.split import Split, check_clips
-from casme_tf.datasets.splits import PROTOCOLS
+from casme_tf.datasets.splits import PROTOCOLS, Split, check_clips
 from casme_tf.errors import UserError
 from casme_tf.evaluation.engines import ENGINES
 from casme_tf.evaluation.fold_files import FoldFiles, FoldResult

@@ -13,8 +13,7 @@ import numpy as np
 import pandas as pd
 
 from casme_tf import formatting as figure_text
-from casme_tf.datasets.pairs import load_pairs
-from casme_tf.datasets.scheme_clips import SchemeClips, select_clips
+from casme_tf.datasets.pairs import SchemeClips, load_pairs, select_clips
 from casme_tf.evaluation.cross_validation import cross_validate
 from casme_tf.evaluation.crossval_inputs import CrossvalInputs
 from casme_tf.evaluation.crossval_plan import (

@@ -13,15 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from casme_tf.datasets.scheme_clips import SchemeClips
-from casme_tf.datasets.split import Split
-from casme_tf.datasets.splits import PROTOCOLS
+from casme_tf.datasets.pairs import SchemeClips
+from casme_tf.datasets.splits import PROTOCOLS, Split
 from casme_tf.errors import UserError
 from casme_tf.evaluation.cross_validated_models import CROSS_VALIDATED, CrossValidated, FoldRecipe
-from casme_tf.evaluation.leaks import guard_folds
+from casme_tf.evaluation.leaks import PUBLISHED, guard_folds, require_unseen
 from casme_tf.evaluation.settings import BASELINES, CrossvalConfig
-from casme_tf.evaluation.weights_origin import PUBLISHED, require_unseen
-from casme_tf.models.zero_shot import require_drawn
+from casme_tf.models.baselines import require_drawn
 from casme_tf.runs import CONFIG, RunRecord, run_folder, versions
 
 WHY_RANDOM_SCORES_HIGHER = (

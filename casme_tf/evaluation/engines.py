@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from queue import Queue
 from typing import Any
 
-from casme_tf.clips.network import network_shut
-from casme_tf.datasets.split import Split
+from casme_tf.clips.mediapipe_face import network_shut
+from casme_tf.datasets.splits import Split
 from casme_tf.errors import UserError
 from casme_tf.evaluation.fold_files import FoldResult
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from casme_tf.arrays import digest, rows_of
-from casme_tf.datasets.split import Split
+from casme_tf.datasets.splits import Split
 from casme_tf.errors import UserError
 from casme_tf.evaluation.fold_files import FoldResult
 from casme_tf.evaluation.provenance import Fitted, fit_on, require_training_only

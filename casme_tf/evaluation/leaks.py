@@ -1,20 +1,17 @@
-"""The guard of folds: nothing of a test clip may be on the side that made the model.
-
-`guard_folds` checks all folds before anything is fitted. What is computed from clips is guarded in
-`provenance`, what a model is given in `isolation`.
-"""
+"""The guard of folds: nothing of a test clip may be on the side that made the model."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 
-from casme_tf.datasets.split import Split
-from casme_tf.datasets.splits import CROSS_VALIDATIONS
+from casme_tf.datasets.splits import CROSS_VALIDATIONS, Split
 from casme_tf.errors import LeakError, UserError
+from casme_tf.runs import CONFIG, SPLIT, RunRecord, read_split
 
 EXAMPLES = 3
 """Leaks that a message names; of the others it gives the number."""
@@ -217,3 +214,62 @@ def _clip(index: int | np.integer, subjects: np.ndarray, clips: np.ndarray | Non
 def _some(names: list[str]) -> str:
     more = len(names) - EXAMPLES
     return ", ".join(names[:EXAMPLES]) + (f" and {more} more" if more > 0 else "")
+
+
+PUBLISHED = ("imagenet", "drawn", "none")
+"""Weights that no clip of a corpus of micro-expressions has trained."""
+
+
+def require_unseen(weights: str, tested: Iterable[str], corpus: str) -> None:
+    """Refuse a backbone that was trained on people who are to be tested.
+
+    A frozen backbone carries what it learnt of them into every fold, where no division of the
+    clips can keep it out. Asked is the run in whose folder the file lies, and the runs whose
+    weights that one began with; a file outside a run cannot be asked.
+
+    Args:
+        weights: "imagenet", "drawn", "none" or the path of a weights file.
+        tested: Subjects to be tested.
+        corpus: Corpus that they are of, one of `corpora.CORPORA`.
+
+    Raises:
+        LeakError: If the run trained on a tested subject of the same corpus, or chose its epoch on
+            one.
+        UserError: If the run's record is broken.
+    """
+    people = {str(subject) for subject in tested}
+    for run, record in _runs(weights):
+        if record.split.get("corpus", corpus) != corpus:
+            continue
+        shared = sorted(people & _seen(run, record))
+        if shared:
+            raise LeakError(
+                "The frozen backbone must not have seen anybody who is tested. Received: "
+                f"{weights}, of the run {run.name}, trained on {len(shared)} of {len(people)} of "
+                f"them, the first {shared[0]}. Use --weights imagenet or none, or weights of "
+                "another corpus."
+            )
+
+
+def _runs(weights: str) -> Iterator[tuple[Path, RunRecord]]:
+    """Yield the run of a weights file, the run of the weights that it began with, and so on."""
+    known: set[Path] = set()
+    while weights not in PUBLISHED:
+        run = Path(weights).expanduser().resolve().parent
+        if run in known or not (run / CONFIG).is_file():
+            return
+        known.add(run)
+        record = RunRecord.load(run / CONFIG)
+        yield run, record
+        weights = str(record.train.get("weights", "none"))
+
+
+def _seen(run: Path, record: RunRecord) -> set[str]:
+    """Return the subjects who decided a run's weights."""
+    if not (run / SPLIT).is_file():
+        parts = [record.split.get(name) or {} for name in ("train", "validation")]
+        return {subject for part in parts for subject in part.get("subjects", [])}
+    split = read_split(run)
+    # Where the split leaks, test clips chose the epoch.
+    decided = split if record.split.get("leak") else split[split["part"] != "test"]
+    return set(decided["subject"])

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from casme_tf.arrays import rows_of
-from casme_tf.datasets.split import Split
+from casme_tf.datasets.splits import Split
 from casme_tf.errors import LeakError
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ import numpy as np
 from casme_tf.arrays import Pair, require_pair
 from casme_tf.errors import UserError
 from casme_tf.runs import LABELS
-from casme_tf.tflite_metadata import read_labels
+from casme_tf.tflite_file import read_labels
 
 _BATCH = 16
 

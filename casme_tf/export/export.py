@@ -34,7 +34,7 @@ from casme_tf.runs import (
     run_folder,
     tflite_name,
 )
-from casme_tf.tflite_metadata import add_metadata
+from casme_tf.tflite_file import add_metadata
 from casme_tf.training.batches import take
 
 TOLERANCES = dict(zip(ARTIFACTS, (EXACT, EXACT, HALF, EIGHT_BITS, EIGHT_BITS), strict=True))

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog, PredictLog
 
-from casme_tf.clips.jpeg import encode_jpeg
+from casme_tf.clips.images import encode_jpeg
 from casme_tf.datasets.casme2 import frame_decoders
 from casme_tf.datasets.pairs import resize_frame
 from casme_tf.errors import UserError

@@ -14,7 +14,7 @@ import tensorflow as tf
 from casme_tf.models import split_model
 from casme_tf.progress import progress
 from casme_tf.runs import NUMBER_FORMATS
-from casme_tf.tflite_join import join_tflite
+from casme_tf.tflite_file import join_tflite
 
 SIGNATURE = "serving_default"
 Tensors = dict[str, tf.Tensor]

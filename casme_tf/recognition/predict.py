@@ -13,7 +13,7 @@ from casme_tf.clips.video import open_frames
 from casme_tf.errors import UserError
 from casme_tf.plotting import require_png, save_png
 from casme_tf.recognition.answer import PAIR, Prediction
-from casme_tf.recognition.answer_figure import answer_figure
+from casme_tf.recognition.figures import answer_figure
 from casme_tf.recognition.recognizer import Recognizer
 from casme_tf.runs import CONFIG, RUNS, RunRecord, model_file, run_folder
 

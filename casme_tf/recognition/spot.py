@@ -15,8 +15,8 @@ from casme_tf.clips.tracking import MOST_FRAMES, FaceTracker, TrackedFace
 from casme_tf.clips.video import open_frames
 from casme_tf.errors import UserError
 from casme_tf.plotting import require_png, save_png
+from casme_tf.recognition.figures import spotting_figure
 from casme_tf.recognition.quality_checks import search_doubts
-from casme_tf.recognition.spotting_figure import spotting_figure
 
 
 @dataclass(frozen=True)

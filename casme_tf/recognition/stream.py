@@ -1,4 +1,4 @@
-"""The verb `stream`: answers for a camera or a clip as it plays, and how fast they come."""
+"""Predictions for a camera or a clip as it plays: a face followed, and predicted when it moves."""
 
 from __future__ import annotations
 
@@ -7,19 +7,269 @@ import shutil
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from casme_tf.clips.detector import FaceDetector, FaceRuntime
+from casme_tf.clips.alignment import MIN_LIKENESS, align, find_face, upright_crop
+from casme_tf.clips.detector import Box, Face, FaceDetector, FaceRuntime, NoFaceError, crop_box
+from casme_tf.clips.frames import Frame
+from casme_tf.clips.layout import EYES, skin_points, upright
 from casme_tf.clips.live import Captured, LiveFrames, open_live
+from casme_tf.clips.similarity import (
+    Affine,
+    after,
+    apply,
+    displacement,
+    fit_similarity,
+    inverse,
+    scale,
+)
 from casme_tf.errors import UserError
+from casme_tf.recognition.answer import Answer
 from casme_tf.recognition.predict import model_path
-from casme_tf.recognition.realtime import Moment, Movement, RealtimeRecognizer
 from casme_tf.recognition.recognizer import Recognizer
 from casme_tf.runs import RUNS
+
+State = Literal["no face", "still", "moving"]
+
+WINDOW = 0.5
+"""Seconds that are remembered to find the onset in; a micro-expression takes no longer."""
+
+LONGEST = 1.0
+"""Seconds after which a movement is no micro-expression, and what is then counts as quiet."""
+
+LEAST_MOTION = 0.4
+"""Motion that counts, % of the distance of the eyes: half a pixel in CASME II."""
+
+_TIMES_NOISE = 3.0
+_NOISE_FRAMES = 60  # whose noise is looked at
+_FEWEST = 4  # remembered frames before a movement is looked for
+_QUANTILE = 0.95  # of all points: the part of the face that moves most
+_SMOOTHED = 16.0  # px of the upright crop; noise of single points would count as motion
+_OVER = 0.6  # of the motion that counts; below it a movement is over
+
+
+class Movement(NamedTuple):
+    """A movement that is over.
+
+    Attributes:
+        onset: Time of its quiet frame, seconds since the stream began.
+        apex: Time of its strongest frame.
+        offset: Time at which it was over.
+        motion: Motion at the apex, % of the distance of the eyes.
+        answer: What was answered for onset and apex.
+    """
+
+    onset: float
+    apex: float
+    offset: float
+    motion: float
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What one frame of a stream shows.
+
+    Attributes:
+        state: Whether there is a face, and whether it moves.
+        motion: Motion since the quietest frame remembered, or since the onset of the movement that
+            is going on, % of the distance of the eyes; the head's motion is taken out.
+        answer: While something moves, the answer for its strongest frame so far; else None.
+        asked: Whether the model was asked for this frame.
+        over: A movement that ended with this frame, if one did.
+    """
+
+    state: State
+    motion: float = 0.0
+    answer: Answer | None = None
+    asked: bool = False
+    over: Movement | None = None
+
+
+@dataclass
+class _Seen:
+    """What is remembered of a frame."""
+
+    seconds: float
+    box: Box
+    crop: np.ndarray
+    moved: np.ndarray
+    speed: float
+
+
+@dataclass
+class _Going:
+    """A movement that is going on."""
+
+    onset: _Seen
+    apex: float
+    motion: float
+    answer: Answer
+
+
+@dataclass
+class RealtimeRecognizer:
+    """Takes the frames of a stream one after another.
+
+    The face is found once and then followed by points of the skin; it is looked for anew only when
+    it is lost. The quietest frame of the last half second is the onset, and both frames are cut
+    with the onset's box, since a box that moves by a pixel is motion that nobody made. From the
+    moment that the motion since the onset stands out, the onset stays until the movement is over;
+    the model is asked whenever it becomes stronger.
+
+    Args:
+        recognizer: Answers for two crops.
+        detector: Finds the face.
+
+    Example:
+        >>> live = RealtimeRecognizer(recognizer, detector)  # doctest: +SKIP
+        >>> [live.see(frame).state for frame in frames]  # doctest: +SKIP
+        ['still', 'still', 'moving', 'moving']
+    """
+
+    recognizer: Recognizer
+    detector: FaceDetector
+    _face: _Followed | None = None
+    _seen: deque[_Seen] = field(default_factory=deque)
+    _noise: deque[float] = field(default_factory=lambda: deque(maxlen=_NOISE_FRAMES))
+    _going: _Going | None = None
+
+    def see(self, frame: Frame) -> Moment:
+        """Take the next frame; its `seconds` must be known."""
+        assert frame.seconds is not None
+        seen = self._follow(frame.rgb, frame.seconds)
+        if seen is None:
+            self._seen.clear()
+            self._going = None
+            return Moment("no face")
+        if self._going is not None:
+            return self._go_on(frame, seen, self._going)
+        moment = self._look_for_movement(frame, seen)
+        self._seen.append(seen)
+        while seen.seconds - self._seen[0].seconds > WINDOW:
+            self._seen.popleft()
+        return moment
+
+    def _follow(self, rgb: np.ndarray, seconds: float) -> _Seen | None:
+        face = self._face
+        found = None if face is None else face.follow(rgb)
+        if face is None or found is None:
+            self._face = None
+            self._seen.clear()
+            self._noise.clear()
+            try:
+                face = self._face = _Followed(rgb, find_face(self.detector, rgb))
+            except NoFaceError:
+                return None
+            found = face.pose, np.zeros_like(skin_points())
+        pose, moved = found
+        box = face.box(pose, (rgb.shape[0], rgb.shape[1]))
+        if min(box.width, box.height) < 2:  # it has left the frame
+            self._face = None
+            return None
+        speed = _amount(moved - self._seen[-1].moved) if self._seen else np.inf
+        if np.isfinite(speed):
+            self._noise.append(speed)
+        return _Seen(seconds, box, box.crop(rgb).copy(), moved, speed)
+
+    def _look_for_movement(self, frame: Frame, seen: _Seen) -> Moment:
+        if len(self._seen) < _FEWEST:
+            return Moment("still")
+        # The last of them may belong to the movement already.
+        onset = min(list(self._seen)[:-1], key=lambda past: past.speed)
+        motion = _amount(seen.moved - onset.moved)
+        if motion < self._least():
+            return Moment("still", motion)
+        answer = self._ask(frame, onset)
+        self._going = _Going(onset, seen.seconds, motion, answer)
+        return Moment("moving", motion, answer, asked=True)
+
+    def _go_on(self, frame: Frame, seen: _Seen, going: _Going) -> Moment:
+        motion = _amount(seen.moved - going.onset.moved)
+        lasted = seen.seconds - going.onset.seconds
+        if motion < _OVER * self._least() or lasted > LONGEST:
+            self._going = None
+            self._seen.clear()
+            self._seen.append(seen)
+            over = Movement(
+                going.onset.seconds, going.apex, seen.seconds, going.motion, going.answer
+            )
+            return Moment("still", motion, over=over)
+        stronger = motion > going.motion
+        if stronger:
+            going.answer = self._ask(frame, going.onset)
+            going.apex, going.motion = seen.seconds, motion
+        return Moment("moving", motion, going.answer, asked=stronger)
+
+    def _least(self) -> float:
+        """Return the motion that stands out from noise, % of the distance of the eyes."""
+        noise = float(np.median(self._noise)) if self._noise else 0.0
+        return max(LEAST_MOTION, _TIMES_NOISE * noise)
+
+    def _ask(self, frame: Frame, onset: _Seen) -> Answer:
+        return self.recognizer.pair(onset.crop, onset.box.crop(frame.rgb), cropped=True)
+
+
+class _Followed:
+    """A face that is followed from where it was first seen."""
+
+    def __init__(self, rgb: np.ndarray, face: Face) -> None:
+        self.pose = self._first_pose = upright(face.keypoints)
+        self._face = face
+        self._reference = upright_crop(rgb, self.pose)
+
+    def follow(self, rgb: np.ndarray) -> tuple[Affine, np.ndarray] | None:
+        """Return where the face is now, and how it has moved beside its head; None if it is lost.
+
+        Args:
+            rgb: `(H, W, 3)` uint8, the next frame.
+
+        Returns:
+            The map from the frame to the upright crop, and `(n, 2)` float32 px of it: how far each
+            of `skin_points` has moved since the face was first seen, neighbours averaged.
+        """
+        found = align(rgb, self.pose, self._reference)
+        if found.likeness < MIN_LIKENESS:
+            return None
+        points = skin_points().astype(np.float64)
+        head = fit_similarity(points, found.moved.astype(np.float64))
+        self.pose = after(inverse(head), found.pose)
+        own = found.moved - displacement(head, points)
+        return self.pose, (_neighbours() @ own).astype(np.float32)
+
+    def box(self, pose: Affine, frame_size: tuple[int, int]) -> Box:
+        """Return the box to cut the face out of a frame with, as preparation does.
+
+        Args:
+            pose: Where the face is in that frame.
+            frame_size: Height and width of the frame, px.
+        """
+        way = after(inverse(pose), self._first_pose)
+        face, zoom = self._face, scale(way)
+        middle = np.array([[face.x + face.width / 2, face.y + face.height / 2]])
+        width, height = zoom * face.width, zoom * face.height
+        x, y = apply(way, middle)[0] - (width / 2, height / 2)
+        return crop_box(replace(face, x=x, y=y, width=width, height=height), frame_size)
+
+
+def _amount(moved: np.ndarray) -> float:
+    """Return how far the part that moves most has moved, % of the distance of the eyes."""
+    return float(np.quantile(np.linalg.norm(moved, axis=1), _QUANTILE)) / EYES * 100
+
+
+@lru_cache(maxsize=1)
+def _neighbours() -> np.ndarray:
+    """Return the matrix that averages each of `skin_points` with those around it."""
+    points = skin_points().astype(np.float64)
+    apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    weights = np.exp(-((apart / _SMOOTHED) ** 2) / 2)
+    return weights / weights.sum(axis=1, keepdims=True)
+
 
 _COUNTED = 100_000  # of the newest latencies are kept: 55 minutes at 30 frames a second
 _LINES_A_SECOND = 10  # a terminal is not repainted more often

@@ -1,17 +1,31 @@
-"""A stand-in corpus on disk, and the truth about its motion."""
+"""A stand-in corpus on disk, in the layout of CASME II, and the truth about its motion."""
 
 from __future__ import annotations
 
+import csv
 import json
+import multiprocessing
+import os
+import re
+import zipfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
+import cv2
 import numpy as np
+import openpyxl
 
-from casme_tf.datasets.corpora import ARGUMENTS_FILE
+from casme_tf.datasets.prepared import ARGUMENTS_FILE
 from casme_tf.errors import UserError
-from casme_tf.synthetic.casting import Cast, cast
+from casme_tf.files import atomic_folder
+from casme_tf.progress import progress
+from casme_tf.synthetic.casting import Cast, CastClip, cast
+from casme_tf.synthetic.motion import render_clip
+from casme_tf.synthetic.portrait import paint_portrait
 
 RAW_FOLDER = "CASME2-RAW"
 CODING_FILE = "CASME2-coding-stand-in.xlsx"
@@ -131,3 +145,177 @@ def load_cast(root: Path) -> Cast:
 @lru_cache(maxsize=4)
 def _cast_of(*, subjects: int, clips: int, frames: int, seed: int) -> Cast:
     return cast(subjects=subjects, clips=clips, frames=frames, seed=seed)
+
+
+_CODING_COLUMNS = (
+    "Subject",
+    "Filename",
+    None,
+    "OnsetFrame",
+    "ApexFrame",
+    "OffsetFrame",
+    None,
+    "Action Units",
+    "Estimated Emotion",
+)
+_TRUTH_COLUMNS = ("subject", "clip", "onset", "apex", "offset", "action_units", "emotion")
+_JPEG_QUALITY = 92
+_CLIPS_A_TASK = 12
+
+
+def synthesize(
+    out: Path | str,
+    *,
+    subjects: int,
+    clips: int,
+    frames: int,
+    seed: int,
+    apexes: bool = True,
+    workers: int | None = None,
+) -> Corpus:
+    """Draw a corpus of micro-expressions in the layout of CASME II.
+
+    The same seed and numbers give the same bytes, however many workers there are.
+
+    Args:
+        out: Folder to write, missing or empty.
+        subjects: Number of people, at most `clips`.
+        clips: Number of clips in total, spread unevenly over the people.
+        frames: Frames of each clip, at least 4; the first is the onset, the last the offset.
+        seed: Decides everything left to chance; not negative.
+        apexes: Whether the coding sheet names apexes. If not, each is `/`, as some are in
+            CASME II.
+        workers: Processes; by default one for each processor.
+
+    Returns:
+        The corpus: `CASME2-RAW/subXX/EPyy_zz/imgN.jpg` (640×480 RGB),
+        `CASME2-coding-stand-in.xlsx`, `truth.csv` (the apex also where the sheet has none; units
+        with their largest displacement in px, such as `L12:1.50+R4:0.90`) and `corpus.json`.
+
+    Raises:
+        UserError: If an argument is out of range, or `out` is not empty or cannot be written.
+
+    Example:
+        >>> corpus = synthesize("stand-in", subjects=4, clips=24, frames=9, seed=1)
+        ... # doctest: +SKIP
+    """
+    _require_arguments(subjects=subjects, clips=clips, frames=frames, seed=seed, workers=workers)
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(
+            f"The output must be a new or an empty folder. Received: {out}, which is not empty. "
+            "Choose another one, or remove it first."
+        )
+    cast_ = cast(subjects=subjects, clips=clips, frames=frames, seed=seed)
+    with atomic_folder(out, overwrite=True) as folder:
+        _write_clips(cast_, folder / RAW_FOLDER, workers)
+        _write_coding(cast_, folder / CODING_FILE, apexes=apexes)
+        _write_truth(cast_, folder / TRUTH_FILE)
+        arguments = {
+            "generator": GENERATOR,
+            "subjects": subjects,
+            "clips": clips,
+            "frames": frames,
+            "seed": seed,
+            "apexes": apexes,
+        }
+        (folder / ARGUMENTS_FILE).write_text(json.dumps(arguments, indent=2) + "\n")
+    return Corpus(out, subjects, clips, frames)
+
+
+def _require_arguments(
+    *, subjects: int, clips: int, frames: int, seed: int, workers: int | None
+) -> None:
+    for name, value, least in (
+        ("number of subjects", subjects, 1),
+        ("number of clips", clips, 1),
+        ("number of frames a clip", frames, 4),
+        ("seed", seed, 0),
+        ("number of workers", 1 if workers is None else workers, 1),
+    ):
+        if value < least:
+            raise UserError(f"The {name} must be at least {least}. Received: {value}.")
+    if subjects > clips:
+        raise UserError(
+            "There must be at least one clip for each subject. "
+            f"Received: {subjects} subjects and {clips} clips."
+        )
+
+
+def _write_clips(cast_: Cast, raw: Path, workers: int | None) -> None:
+    tasks: list[tuple[CastClip, ...]] = []
+    for _, of_subject in groupby(cast_.clips, key=lambda clip: clip.subject):
+        clips = tuple(of_subject)
+        tasks += [clips[i : i + _CLIPS_A_TASK] for i in range(0, len(clips), _CLIPS_A_TASK)]
+    workers = min(workers or os.cpu_count() or 1, len(tasks))
+    with progress(total=len(cast_.clips), desc="Drawing clips", unit="clip") as bar:
+        if workers == 1:
+            for task in tasks:
+                bar.update(_write_subject(cast_, task, raw))
+            return
+        # A forked child of a process that runs TensorFlow may hang, so children start afresh.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:
+            # The longest first, so that no worker is left alone with one at the end.
+            tasks.sort(key=len, reverse=True)
+            futures = [pool.submit(_write_subject, cast_, task, raw) for task in tasks]
+            try:
+                for future in as_completed(futures):
+                    bar.update(future.result())
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def _write_subject(cast_: Cast, clips: Sequence[CastClip], raw: Path) -> int:
+    """Write clips of one subject and return how many."""
+    subject = clips[0].subject
+    portrait = paint_portrait(cast_.person(subject), cast_.portrait_chance(subject))
+    for clip in clips:
+        folder = raw / subject / clip.name
+        folder.mkdir(parents=True)
+        frames = render_clip(portrait, cast_.motion(clip), cast_.sensor_chance(clip))
+        for number, rgb in enumerate(frames, clip.first):
+            bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+            _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+            (folder / f"img{number}.jpg").write_bytes(jpeg.tobytes())
+    return len(clips)
+
+
+def _write_coding(cast_: Cast, path: Path, *, apexes: bool) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.title = "Sheet1"
+    sheet.append(_CODING_COLUMNS)
+    for clip in cast_.clips:
+        apex = clip.first + clip.apex if apexes and clip.apex_coded else "/"
+        frames = (clip.first, apex, clip.first + cast_.frames - 1)
+        sheet.append((clip.subject[3:], clip.name, None, *frames, None, clip.cell, clip.emotion))
+    book.save(path)
+    _without_times(path)
+
+
+def _without_times(path: Path) -> None:
+    """Take the time of writing out of a spreadsheet, so that a seed gives the same bytes."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            if name == "docProps/core.xml":
+                data = re.sub(rb"\d{4}-\d\d-\d\dT[\d:.]+Z", b"2000-01-01T00:00:00Z", data)
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+
+
+def _write_truth(cast_: Cast, path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_TRUTH_COLUMNS)
+        writer.writerows(_truth_rows(cast_))
+
+
+def _truth_rows(cast_: Cast) -> Iterable[tuple[str | int, ...]]:
+    for clip in cast_.clips:
+        units = "+".join(f"{unit.name}:{unit.strength:.2f}" for unit in clip.units)
+        last = clip.first + cast_.frames - 1
+        apex = clip.first + clip.apex
+        yield clip.subject, clip.name, clip.first, apex, last, units, clip.emotion

@@ -11,8 +11,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from casme_tf.synthetic.features import paint_brow, paint_eye, paint_mouth, paint_nostrils
-from casme_tf.synthetic.hair import hair_behind, hair_in_front
+from casme_tf.synthetic.features import (
+    hair_behind,
+    hair_in_front,
+    paint_brow,
+    paint_eye,
+    paint_mouth,
+    paint_nostrils,
+)
 from casme_tf.synthetic.person import FRAME_SIZE, Person
 from casme_tf.synthetic.texture import bump, noise, step
 

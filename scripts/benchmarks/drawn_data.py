@@ -26,10 +26,10 @@ from casme_tf.export.saved_model import export_saved_model
 from casme_tf.export.tflite import convert_tflite
 from casme_tf.labels import CLASSES
 from casme_tf.models import ARCHITECTURES, split_model
-from casme_tf.models.frozen_heads import siamese_head
+from casme_tf.models.heads import siamese_head
 from casme_tf.runs import MODEL
 from casme_tf.synthetic import synthesize
-from casme_tf.tflite_metadata import add_metadata
+from casme_tf.tflite_file import add_metadata
 from casme_tf.training.keras_learner import KerasLearner
 from casme_tf.training.settings import TrainConfig
 from casme_tf.training.train import train

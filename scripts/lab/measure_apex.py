@@ -22,16 +22,16 @@ from casme_tf.clips.apex import Method, spot_apex
 from casme_tf.clips.detector import FaceDetector
 from casme_tf.clips.frames import MemoryFrames
 from casme_tf.clips.tracking import FaceTracker
-from casme_tf.datasets.corpora import ARGUMENTS_FILE
 from casme_tf.datasets.crop_clip import FPS
+from casme_tf.datasets.prepared import ARGUMENTS_FILE
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_folder
 from casme_tf.plotting import ACCENT, STYLE, save_png
 from casme_tf.progress import progress
 from casme_tf.synthetic.casting import Cast
 from casme_tf.synthetic.corpus import load_cast
+from casme_tf.synthetic.motion import NOISE, render_clip
 from casme_tf.synthetic.portrait import paint_portrait
-from casme_tf.synthetic.rendering import NOISE, render_clip
 
 METHODS: tuple[Method, ...] = ("flow", "ten-cell")
 MIDDLE = "middle frame"

@@ -20,7 +20,7 @@ from casme_tf import formatting as figure_text
 from casme_tf.cli.main import run_command
 from casme_tf.clips.detector import FaceDetector
 from casme_tf.clips.images import resize
-from casme_tf.datasets.corpora import ARGUMENTS_FILE
+from casme_tf.datasets.prepared import ARGUMENTS_FILE
 from casme_tf.errors import UserError
 from casme_tf.evaluation.evaluate import summarize
 from casme_tf.files import atomic_folder

@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from support.drawn_clip import drawn_clip
 
-from casme_tf.clips.apex import CLEAR, change_ratio, flow_curve, spot_apex, ten_cell_curve
-from casme_tf.clips.apex_location import locate_peak, noise_level
+from casme_tf.clips.apex import (
+    CLEAR,
+    change_ratio,
+    flow_curve,
+    locate_peak,
+    noise_level,
+    spot_apex,
+    ten_cell_curve,
+)
 from casme_tf.clips.detector import FaceDetector
 from casme_tf.clips.frames import MemoryFrames
 from casme_tf.clips.layout import HEIGHT, WIDTH, ten_cells

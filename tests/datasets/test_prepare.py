@@ -21,8 +21,8 @@ from casme_tf.clips.blazeface import find_model
 from casme_tf.clips.detector import FaceDetector, crop_box
 from casme_tf.clips.images import read_rgb
 from casme_tf.datasets import crop_clip
-from casme_tf.datasets.corpora import find_stand_in_record
 from casme_tf.datasets.prepare import prepare_dataset
+from casme_tf.datasets.prepared import find_stand_in_record
 from casme_tf.datasets.raw_clips import find_root
 from casme_tf.errors import UserError
 from casme_tf.synthetic import synthesize

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import StratifiedGroupKFold
 
-from casme_tf.datasets.stratification import balanced_folds, count_table, validation_subjects
+from casme_tf.datasets.splits import balanced_folds, count_table, validation_subjects
 
 
 def draw(seed: int) -> tuple[np.ndarray, np.ndarray]:

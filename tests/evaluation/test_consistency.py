@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from casme_tf.evaluation.calibration import expected_calibration_error
-from casme_tf.evaluation.consistency import consistency
+from casme_tf.evaluation.calibration import consistency, expected_calibration_error
 
 EDGES = np.linspace(0, 1, 11)
 

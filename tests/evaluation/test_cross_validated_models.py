@@ -16,10 +16,10 @@ from casme_tf.evaluation.crossval_inputs import (
     mirror_motion,
     swap_copies,
 )
-from casme_tf.evaluation.weights_origin import require_unseen
+from casme_tf.evaluation.leaks import require_unseen
 from casme_tf.layers import FarnebackFlow, FlowToColor, RGBToGray, UVStrain
-from casme_tf.models.frozen_heads import flow_head, siamese_head
-from casme_tf.models.motion_svm import MotionSVM
+from casme_tf.models.baselines import MotionSVM
+from casme_tf.models.heads import flow_head, siamese_head
 from casme_tf.runs import RunRecord
 from casme_tf.training.learners import SklearnLearner
 

@@ -20,8 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from support import motion_clips as motion_clips_module
 from support.motion_clips import motion_clips, small_network
 
-from casme_tf.datasets.split import Split
-from casme_tf.datasets.splits import PROTOCOLS
+from casme_tf.datasets.splits import PROTOCOLS, Split
 from casme_tf.errors import LeakError, UserError
 from casme_tf.evaluation.crossval_inputs import mirror_motion
 from casme_tf.evaluation.evaluate import cross_validate

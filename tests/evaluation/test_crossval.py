@@ -12,8 +12,7 @@ from sklearn.metrics import f1_score
 from support.html_page import read
 
 from casme_tf.cli.main import main
-from casme_tf.datasets.pairs import load_pairs
-from casme_tf.datasets.scheme_clips import select_clips
+from casme_tf.datasets.pairs import load_pairs, select_clips
 from casme_tf.errors import LeakError, UserError
 from casme_tf.evaluation import metrics
 from casme_tf.evaluation.cross_validated_models import CROSS_VALIDATED

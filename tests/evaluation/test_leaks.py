@@ -3,8 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from casme_tf.datasets.split import Split
-from casme_tf.datasets.splits import PROTOCOLS
+from casme_tf.datasets.splits import PROTOCOLS, Split
 from casme_tf.errors import LeakError, UserError
 from casme_tf.evaluation.leaks import (
     guard_folds,

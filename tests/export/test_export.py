@@ -20,8 +20,7 @@ from casme_tf.export.export import TOLERANCES, export_run
 from casme_tf.export.parity import EIGHT_BITS, EXACT, Parity, measure_parity
 from casme_tf.labels import CLASSES
 from casme_tf.runs import ARTIFACTS, NUMBER_FORMATS, read_split
-from casme_tf.tflite_metadata import add_metadata, read_labels
-from casme_tf.tflite_pack import MODEL_IDENTIFIER, pack
+from casme_tf.tflite_file import MODEL_IDENTIFIER, add_metadata, pack, read_labels
 from casme_tf.training.batches import take
 
 TFLITE = [f"model_{form}.tflite" for form in NUMBER_FORMATS]

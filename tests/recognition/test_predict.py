@@ -14,7 +14,7 @@ from casme_tf.datasets.pairs import resize_frame
 from casme_tf.export.artifacts import load_artifact
 from casme_tf.labels import CLASSES
 from casme_tf.recognition.answer import Answer
-from casme_tf.recognition.answer_figure import answer_figure
+from casme_tf.recognition.figures import answer_figure
 from casme_tf.recognition.recognizer import Recognizer
 from casme_tf.training.settings import TrainConfig
 from casme_tf.training.train import train

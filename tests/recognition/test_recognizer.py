@@ -13,7 +13,7 @@ from casme_tf.cli.main import main
 from casme_tf.clips.frames import FolderFrames, MemoryFrames
 from casme_tf.errors import UserError
 from casme_tf.layers import FlowToColor
-from casme_tf.recognition.answer_figure import flow_colours
+from casme_tf.recognition.figures import flow_colours
 from casme_tf.recognition.quality_checks import HEAD_MOVED, SMALL_FACE
 from casme_tf.recognition.recognizer import Recognizer
 

@@ -19,8 +19,8 @@ from casme_tf.clips.detector import FaceDetector
 from casme_tf.clips.frames import FolderFrames, Frame
 from casme_tf.clips.images import read_rgb
 from casme_tf.clips.live import LiveFrames
-from casme_tf.recognition.realtime import Moment, RealtimeRecognizer
 from casme_tf.recognition.recognizer import Recognizer
+from casme_tf.recognition.stream import Moment, RealtimeRecognizer
 
 FPS = 100
 

@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 
 from casme_tf.synthetic.casting import cast
+from casme_tf.synthetic.motion import render_clip
 from casme_tf.synthetic.portrait import paint_portrait
-from casme_tf.synthetic.rendering import render_clip
 
 
 @lru_cache(maxsize=4)

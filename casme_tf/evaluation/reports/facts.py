@@ -11,9 +11,14 @@ import pandas as pd
 
 from casme_tf.errors import UserError
 from casme_tf.evaluation import metrics
-from casme_tf.evaluation.calibration import brier_score, expected_calibration_error, reliability
+from casme_tf.evaluation.calibration import (
+    Consistency,
+    brier_score,
+    consistency,
+    expected_calibration_error,
+    reliability,
+)
 from casme_tf.evaluation.comparison import compare
-from casme_tf.evaluation.consistency import Consistency, consistency
 from casme_tf.evaluation.precision_recall import precision_recall
 from casme_tf.evaluation.results import RunResults
 from casme_tf.formatting import FIGURE_NAMES

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from casme_tf.clips.jpeg import encode_jpeg
+from casme_tf.clips.images import encode_jpeg
 from casme_tf.datasets.pairs import Pairs
 from casme_tf.errors import UserError
 from casme_tf.evaluation.results import RunResults

@@ -1,7 +1,8 @@
-"""What a TFLite file says of itself: its inputs, its output, and the names of its classes."""
+"""TFLite files: serialized aligned, joined one after another, and their metadata."""
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import io
 import zipfile
@@ -11,11 +12,170 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from casme_tf.errors import UserError
-from casme_tf.tflite_pack import MODEL_IDENTIFIER, pack
+
+MODEL_IDENTIFIER = b"TFL3"
+
+_ALIGNMENT = 16  # of a buffer's data, force_align in schema.fbs
+
+
+def pack(table: Any, identifier: bytes) -> bytes:
+    """Serialize a table of the object interface of flatbuffers.
+
+    Args:
+        table: Such as `ModelT` or `ModelMetadataT`.
+        identifier: The four bytes that tell the format.
+    """
+    if identifier == MODEL_IDENTIFIER:
+        table.buffers = [_AlignedBuffer(x.data, x.offset, x.size) for x in table.buffers]
+    builder = _SharingBuilder(1024)
+    builder.Finish(table.Pack(builder), file_identifier=identifier)
+    return bytes(builder.Output())
+
+
+def drop_empty(model: Any) -> None:
+    """Leave out what says nothing: empty buffers but the first, and empty quantization.
+
+    A tensor that is computed has no data; the converter gives each a buffer of its own, where the
+    schema has buffer 0 for all of them.
+
+    Args:
+        model: `ModelT` of the schema of TFLite files; changed in place.
+    """
+    kept = [0]
+    places = {0: 0}
+
+    def place(index: int) -> int:
+        if index not in places:
+            empty = model.buffers[index].data is None
+            places[index] = 0 if empty else len(kept)
+            if not empty:
+                kept.append(index)
+        return places[index]
+
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            tensor.buffer = place(tensor.buffer)
+            if tensor.quantization is not None and _says_nothing(tensor.quantization):
+                tensor.quantization = None
+    for entry in model.metadata or ():
+        entry.buffer = place(entry.buffer)
+    model.buffers = [model.buffers[index] for index in kept]
+
+
+def _says_nothing(quantization: Any) -> bool:
+    fields = ("min", "max", "scale", "zeroPoint", "details")
+    return all(getattr(quantization, name) is None for name in fields)
+
+
+class _SharingBuilder(flatbuffers.Builder):
+    """A builder that writes equal arrays of numbers once, as the format allows.
+
+    An int8 network has eight bytes of zero point, all 0, for each channel of each layer. Bytes are
+    left alone: a buffer's data must lie where it is told to, other bytes need not.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._written: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: np.ndarray) -> int:
+        if x.dtype == np.uint8:
+            return super().CreateNumpyVector(x)
+        key = x.dtype.str, x.tobytes()
+        if key not in self._written:
+            self._written[key] = super().CreateNumpyVector(x)
+        return self._written[key]
+
+
+class _AlignedBuffer(schema.BufferT):
+    """A buffer whose data begin where the schema wants them, which flatbuffers' Python forgets."""
+
+    def Pack(self, builder: flatbuffers.Builder) -> int:
+        if self.data is not None:
+            builder.Prep(_ALIGNMENT, len(self.data))
+        return super().Pack(builder)
+
+
+def join_tflite(first: bytes, second: bytes) -> bytes:
+    """Join two files at the signature outputs of the first and inputs of the second.
+
+    Args:
+        first: A model of one subgraph and one signature.
+        second: The same; its signature's inputs must be named as the outputs of the first, with
+            the same type.
+
+    Returns:
+        A model with the inputs of the first and the outputs of the second.
+
+    Raises:
+        ValueError: If the names or types do not match, or a model has several subgraphs.
+
+    Source: the schema of the file format,
+    https://github.com/google-ai-edge/LiteRT/blob/main/tflite/schema/schema.fbs
+    """
+    head, tail = (_unpack(content) for content in (first, second))
+    head_graph, tail_graph = head.subgraphs[0], tail.subgraphs[0]
+    head_signature, tail_signature = head.signatureDefs[0], tail.signatureDefs[0]
+
+    given = {item.name: item.tensorIndex for item in head_signature.outputs}
+    wanted = {item.name: item.tensorIndex for item in tail_signature.inputs}
+    if given.keys() != wanted.keys():
+        raise ValueError(
+            "The second model's inputs must be named as the first one's outputs. "
+            f"Received: {sorted(map(str, given))} and {sorted(map(str, wanted))}."
+        )
+    tensors = {wanted[name]: given[name] for name in wanted}
+    for theirs, ours in tensors.items():
+        types = head_graph.tensors[ours].type, tail_graph.tensors[theirs].type
+        if types[0] != types[1]:
+            raise ValueError(f"Joined tensors must have one type. Received: types {types}.")
+
+    buffer_offset, code_offset = len(head.buffers), len(head.operatorCodes)
+    for i, tensor in enumerate(tail_graph.tensors):
+        if i in tensors:
+            continue
+        tensors[i] = len(head_graph.tensors)
+        moved = copy.copy(tensor)
+        moved.buffer = tensor.buffer + buffer_offset
+        head_graph.tensors.append(moved)
+    for operator in tail_graph.operators:
+        operator.opcodeIndex += code_offset
+        for field in ("inputs", "outputs", "intermediates"):
+            moved_to = [_moved(i, tensors) for i in _list(getattr(operator, field))]
+            setattr(operator, field, np.array(moved_to, np.int32))
+    head.buffers.extend(tail.buffers)
+    head.operatorCodes.extend(tail.operatorCodes)
+    head_graph.operators = [*head_graph.operators, *tail_graph.operators]
+    head_graph.outputs = [_moved(i, tensors) for i in tail_graph.outputs]
+    for item in tail_signature.outputs:
+        item.tensorIndex = _moved(item.tensorIndex, tensors)
+    head_signature.outputs = tail_signature.outputs
+    drop_empty(head)
+    return pack(head, MODEL_IDENTIFIER)
+
+
+def _unpack(content: bytes) -> schema.ModelT:
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    if len(model.subgraphs) != 1 or len(_list(model.signatureDefs)) != 1:
+        raise ValueError(
+            "A model to be joined must have one subgraph and one signature. Received: "
+            f"{len(model.subgraphs)} and {len(_list(model.signatureDefs))}."
+        )
+    return model
+
+
+def _moved(index: int, tensors: dict[int, int]) -> int:
+    return tensors[index] if index >= 0 else index  # -1 stands for an optional input left out
+
+
+def _list(value: list | None) -> list:
+    return [] if value is None else value
+
 
 LABELS = "labels.txt"
 METADATA = "TFLITE_METADATA"
