@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from casme_tf import formatting as figure_text
+from casme_tf import formatting
 from casme_tf.datasets.pairs import SchemeClips, load_pairs, select_clips
 from casme_tf.evaluation.cross_validation import cross_validate
 from casme_tf.evaluation.crossval_inputs import CrossvalInputs
@@ -223,6 +223,6 @@ def _title(plans: list[Plan], clips: SchemeClips) -> str:
     people = len(np.unique(clips.subjects[tested]))
     return (
         f"{len(tested)} test clips of {people} subjects, protocol {about['protocol']} "
-        f"({figure_text.count(about['folds'], 'fold')}), classes {', '.join(clips.classes)}; "
+        f"({formatting.count(about['folds'], 'fold')}), classes {', '.join(clips.classes)}; "
         "95% intervals by resampling subjects"
     )

@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from casme_tf.layers import FarnebackFlow, FlowToColor, RGBToGray, UVStrain
-from casme_tf.models.backbone import resnet50_backbone
-from casme_tf.models.fold_batch_norm import fold_batch_norm
+from casme_tf.models.backbone import fold_batch_norm, resnet50_backbone
 from casme_tf.progress import progress
 from casme_tf.training.augmentation import mirror
 from casme_tf.training.learners import Inputs

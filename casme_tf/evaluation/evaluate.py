@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from casme_tf import formatting as figure_text
+from casme_tf import formatting
 from casme_tf.datasets.pairs import Pairs, load_pairs
 from casme_tf.errors import UserError, command
 from casme_tf.evaluation import metrics
@@ -322,7 +322,7 @@ def _epoch_chosen_on(record: RunRecord) -> str:
 
 def _format_interval(interval: Sequence[float | None], form: str) -> str:
     if None in interval:
-        return figure_text.NO_INTERVAL
+        return formatting.NO_INTERVAL
     return "[" + ", ".join(format(bound, form) for bound in interval) + "]"
 
 

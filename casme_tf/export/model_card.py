@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from casme_tf import formatting as figure_text
+from casme_tf import formatting
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_file
 from casme_tf.formatting import FEWEST_SUBJECTS
@@ -235,7 +235,7 @@ def _figure(value: float | None, form: str = ".3f") -> str:
 def _interval(bounds: list[float | None], form: str = ".3f") -> str:
     """Format an interval, or say why there is none."""
     if any(bound is None or math.isnan(bound) for bound in bounds):
-        return figure_text.NO_INTERVAL
+        return formatting.NO_INTERVAL
     return " … ".join(format(bound, form) for bound in bounds)
 
 

@@ -15,7 +15,7 @@ from casme_tf.clips.images import encode_jpeg
 from casme_tf.datasets.casme2 import frame_decoders
 from casme_tf.datasets.pairs import resize_frame
 from casme_tf.errors import UserError
-from casme_tf.models.fold_batch_norm import fold_batch_norm
+from casme_tf.models.backbone import fold_batch_norm
 
 SERVE = "serving_default"
 SERVE_JPEG = "serve_jpeg"

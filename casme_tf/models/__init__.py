@@ -2,7 +2,7 @@
 
 from casme_tf.models.architecture import Architecture, Recipe, split_model
 from casme_tf.models.flow_classifier import FLOW, flow_classifier
-from casme_tf.models.motion_classifier import MOTION_NET, motion_classifier
+from casme_tf.models.motion_net import MOTION_NET, motion_classifier
 from casme_tf.models.siamese_classifier import SIAMESE, siamese_classifier
 
 ARCHITECTURES: dict[str, Architecture] = {

@@ -12,8 +12,7 @@ from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
 from casme_tf.errors import UserError
-from casme_tf.models.motion_classifier import motion_model
-from casme_tf.models.motion_net import CLASS_HEADS, SIZE
+from casme_tf.models.motion_net import CLASS_HEADS, SIZE, motion_model
 
 
 class MotionSVM(ClassifierMixin, BaseEstimator):

@@ -1,11 +1,19 @@
-"""A small network from motion to action units and classes, for which drawn fields are enough."""
+"""The architecture motion_net: flow and strain on 28 × 28 cells, through a small network."""
 
 from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
+from casme_tf.errors import UserError
 from casme_tf.labels import ACTION_UNITS, FOUR, MEGC3
+from casme_tf.layers import FarnebackFlow, NormalizeMotion, RGBToGray, UVStrain
+from casme_tf.models.architecture import Architecture, Recipe, pair_inputs
 
 SIZE = 28
 """Side of the motion's image, cells."""
@@ -111,3 +119,200 @@ def _conv(
     x = keras.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=name)(x)
     x = keras.layers.BatchNormalization(momentum=0.98, name=f"{name}_norm")(x)
     return keras.layers.Activation("relu", name=f"{name}_relu")(x)
+
+
+FOLDER = Path(__file__).with_name("drawn_motion_net")
+"""Where this package keeps its weights and what is known of them."""
+
+WEIGHTS = "weights.npz"
+TRAINING = "training.json"
+"""How the weights were made, and the thresholds that belong to them."""
+
+
+def drawn_file() -> Path:
+    """Return the file of the weights that come with this package."""
+    return FOLDER / WEIGHTS
+
+
+def read_training(weights: Path) -> dict[str, Any]:
+    """Return how weights were made: the content of training.json beside them.
+
+    Raises:
+        UserError: If there is none.
+    """
+    path = weights.with_name(TRAINING)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"Weights of motion_net must have {TRAINING} beside them, as pretrain writes it. "
+            f"Received: {weights} ({type(error).__name__})."
+        ) from None
+
+
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a weights file, by `layer/variable`.
+
+    Raises:
+        UserError: If it is no such file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"Weights of motion_net must be a file {WEIGHTS} that pretrain wrote. Received: {path} "
+            f"({type(error).__name__})."
+        ) from None
+
+
+def write_weights(model: keras.Model, path: Path) -> None:
+    """Write a model's weights; the same weights give the same bytes."""
+    np.savez(path, allow_pickle=False, **{n: v.numpy() for n, v in _variables(model).items()})
+
+
+def assign_weights(model: keras.Model, arrays: dict[str, np.ndarray], *, skip: str = "") -> None:
+    """Give the layers of a model the weights of the same names.
+
+    Args:
+        model: Model whose layers are those of `motion_net`; it need not have all of them.
+        arrays: From `read_weights`.
+        skip: Name of a layer that keeps its own weights.
+
+    Raises:
+        UserError: If weights are missing or have another shape.
+    """
+    for name, variable in _variables(model).items():
+        if name.split("/")[0] == skip:
+            continue
+        found = arrays[name].shape if name in arrays else "nothing"
+        if found != tuple(variable.shape):
+            raise UserError(
+                f"Weights of motion_net must have {name} of shape {tuple(variable.shape)}. "
+                f"Received: {found}. Make them with: casme-tf pretrain"
+            )
+        variable.assign(arrays[name])
+
+
+def _variables(model: keras.Model) -> dict[str, Any]:
+    return {
+        f"{layer.name}/{variable.name}": variable
+        for layer in model._flatten_layers(include_self=False)
+        if not isinstance(layer, keras.Model)
+        for variable in layer.weights
+        if "seed" not in variable.name
+    }
+
+
+def motion_classifier(
+    *,
+    frame_size: int = 224,
+    network_size: int | None = None,
+    classes: int = 4,
+    weights: str = "drawn",
+    dropout: float = 0.1,
+) -> keras.Model:
+    """Build the classifier of the motion from onset to apex.
+
+    Args:
+        frame_size: Side of the frames, px; flow is computed at this size.
+        network_size: Not used: the network always sees 28 × 28 cells.
+        classes: Number of classes.
+        weights: See `motion_network`.
+        dropout: Share dropped before the dense layer.
+
+    Input shape:
+        Dictionary with `onset` and `apex`, each `(B, frame_size, frame_size, 3)` uint8 RGB.
+
+    Output shape:
+        `(B, classes)` float32 probabilities.
+
+    Raises:
+        UserError: If the weights cannot be had or do not fit.
+
+    Example:
+        >>> model = motion_classifier(frame_size=64)
+        >>> frames = keras.ops.zeros((2, 64, 64, 3), "uint8")
+        >>> model({"onset": frames, "apex": frames}).shape
+        TensorShape([2, 4])
+    """
+    inputs = pair_inputs(frame_size)
+    motion = pair_motion(frame_size)
+    encoding = NormalizeMotion(name="encoding")
+    network = motion_network(classes=classes, weights=weights, dropout=dropout)
+    return keras.Model(inputs, network(encoding(motion(inputs))), name="motion_net")
+
+
+def motion_network(
+    *, classes: int = 4, weights: str = "drawn", dropout: float = 0.1
+) -> keras.Model:
+    """Build what has weights, from normalised motion to probabilities.
+
+    Args:
+        classes: Number of classes. Four are those of the scheme `four` and three those of `megc3`,
+            whose heads have drawn weights; others begin with random ones.
+        weights: `"drawn"`, what was learnt from drawn fields and comes with this package, the
+            convolutions frozen; `"none"` for random weights, all of them to be trained; or the
+            path of a weights.npz of `pretrain`, as `"drawn"`.
+        dropout: Share dropped before the dense layer.
+
+    Input shape:
+        `(B, 28, 28, 6)` float32 named `image`, as from `NormalizeMotion`.
+
+    Output shape:
+        `(B, classes)` float32 probabilities.
+
+    Raises:
+        UserError: If the weights cannot be had or do not fit.
+    """
+    image = keras.Input((SIZE, SIZE, CHANNELS), name="image")
+    embedding = even_embedding(image, dropout)
+    shown = keras.layers.Dense(1, dtype="float32", name="expression")(embedding)
+    head = CLASS_HEADS.get(classes, "classes")
+    logits = keras.layers.Dense(classes, dtype="float32", name=head)(embedding)
+    network = keras.Model(image, class_probabilities(logits, shown), name="network")
+    if weights != "none":
+        path = drawn_file() if weights == "drawn" else Path(weights)
+        assign_weights(network, read_weights(path), skip="classes")
+        for name in CONVOLUTIONS:
+            network.get_layer(name).trainable = False
+            network.get_layer(f"{name}_norm").trainable = False
+    return network
+
+
+def motion_model(*, classes: int = 4, weights: str = "drawn", dropout: float = 0.1) -> keras.Model:
+    """Build the classifier of motion that was computed beforehand.
+
+    Args:
+        classes: Number of classes.
+        weights: See `motion_network`.
+        dropout: As for `motion_network`.
+
+    Input shape:
+        `(B, 28, 28, 3)` float32 named `motion`, as from `UVStrain`.
+
+    Output shape:
+        `(B, classes)` float32 probabilities.
+    """
+    motion = keras.Input((SIZE, SIZE, 3), name="motion")
+    network = motion_network(classes=classes, weights=weights, dropout=dropout)
+    return keras.Model(motion, network(NormalizeMotion(name="encoding")(motion)), name="motion_net")
+
+
+def pair_motion(frame_size: int) -> keras.Model:
+    """Build the weightless part, from the pair to motion `(B, 28, 28, 3)`; see `UVStrain`."""
+    inputs = pair_inputs(frame_size)
+    gray = RGBToGray(name="gray")
+    flow = FarnebackFlow(name="flow")([gray(inputs["onset"]), gray(inputs["apex"])])
+    # NormalizeMotion takes the head's motion out.
+    return keras.Model(inputs, UVStrain(SIZE, head_motion=None, name="cells")(flow), name="motion")
+
+
+MOTION_NET = Architecture(
+    name="motion_net",
+    build=motion_classifier,
+    motion="flow",
+    recipe=Recipe(batch_size=32, epochs=60, patience=12, dropout=0.1),
+    weights="drawn",
+    network_size=SIZE,
+)

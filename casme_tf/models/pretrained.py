@@ -14,9 +14,17 @@ from casme_tf.errors import UserError
 from casme_tf.labels import ACTION_UNITS, FOUR, MEGC3, Scheme
 from casme_tf.layers import NormalizeMotion
 from casme_tf.models.architecture import pair_inputs
-from casme_tf.models.drawn_weights import assign_weights, drawn_file, read_training, read_weights
-from casme_tf.models.motion_classifier import pair_motion
-from casme_tf.models.motion_net import SIZE, class_probabilities, even_embedding, head_logits
+from casme_tf.models.motion_net import (
+    SIZE,
+    assign_weights,
+    class_probabilities,
+    drawn_file,
+    even_embedding,
+    head_logits,
+    pair_motion,
+    read_training,
+    read_weights,
+)
 
 SCHEMES = {scheme.name: scheme for scheme in (FOUR, MEGC3)}
 """The class schemes that it answers in."""

@@ -15,7 +15,7 @@ import pandas as pd
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
-from casme_tf import formatting as figure_text
+from casme_tf import formatting
 from casme_tf.datasets.pairs import Pairs, load_pairs
 from casme_tf.datasets.splits import SPLITS, Split
 from casme_tf.errors import UserError
@@ -86,7 +86,7 @@ def _train_locked(config: TrainConfig, recipe: Recipe, final: Path) -> None:
         )
         for name, part in record.split.items():
             if isinstance(part, dict):
-                people = figure_text.count(len(part["subjects"]), "subject")
+                people = formatting.count(len(part["subjects"]), "subject")
                 progress.write(f"{name}: {part['clips']} clips of {people}", file=sys.stderr)
         _fit(model, trained, pairs, split, config, recipe, state)
         best = state.history[state.best_epoch]

@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import pandas as pd
 import tyro
 
-from casme_tf.models.drawn_weights import WEIGHTS
+from casme_tf.models.motion_net import WEIGHTS
 from scripts.lab.fields import Ingredients
 from scripts.lab.measure_pretrained import Disturbed, disturb_corpus, judge
 from scripts.lab.pretrain import PretrainConfig, pretrain

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from casme_tf import formatting as figure_text
+from casme_tf import formatting
 from casme_tf.cli.main import run_command
 from casme_tf.clips.detector import FaceDetector
 from casme_tf.clips.images import resize
@@ -27,8 +27,7 @@ from casme_tf.files import atomic_folder
 from casme_tf.formatting import FIGURE_NAMES
 from casme_tf.labels import ACTION_UNITS, BLINK
 from casme_tf.models import pretrained
-from casme_tf.models.drawn_weights import drawn_file, read_training
-from casme_tf.models.motion_classifier import pair_motion
+from casme_tf.models.motion_net import drawn_file, pair_motion, read_training
 from casme_tf.plotting import ACCENT, save_png
 from casme_tf.progress import progress
 from casme_tf.runs import MODEL_CARD
@@ -86,7 +85,7 @@ class Measured:
             rows = {
                 FIGURE_NAMES.get(name, name): {
                     "value": f"{figure['model']:.3f}",
-                    "95% interval": figure_text.interval(figure["interval"]),
+                    "95% interval": formatting.interval(figure["interval"]),
                     "largest class": f"{figure['largest_class']:.3f}",
                 }
                 for name, figure in measured["figures"].items()

@@ -19,8 +19,7 @@ from casme_tf.files import atomic_folder
 from casme_tf.labels import FOUR, MEGC3
 from casme_tf.layers import NormalizeMotion
 from casme_tf.models import pretrained
-from casme_tf.models.drawn_weights import TRAINING, WEIGHTS, write_weights
-from casme_tf.models.motion_net import SIZE, head_logits, trunk
+from casme_tf.models.motion_net import SIZE, TRAINING, WEIGHTS, head_logits, trunk, write_weights
 from casme_tf.progress import progress
 from casme_tf.runs import MODEL_CARD, versions
 from scripts.lab.drawn_batches import paint_bank, training_batches

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from casme_tf.evaluation.precision_recall import GRID, precision_recall
+from casme_tf.evaluation.metrics import GRID, precision_recall
 
 
 def drawn(seed: int, *, decimals: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from casme_tf.datasets.splits import PROTOCOLS
 from casme_tf.errors import LeakError
 from casme_tf.evaluation.leaks import guard_folds
 from casme_tf.evaluation.provenance import Fitted, fit_on, require_training_only
-from casme_tf.training.isolation import FreshModels
+from casme_tf.training.learners import FreshModels
 
 RNG = np.random.default_rng(0)
 SUBJECTS = np.repeat([f"sub{i:02d}" for i in range(8)], 6)

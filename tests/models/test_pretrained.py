@@ -16,7 +16,7 @@ from casme_tf.errors import UserError
 from casme_tf.labels import ACTION_UNITS, BLINK, SCHEMES
 from casme_tf.layers import NormalizeMotion, UVStrain
 from casme_tf.models import ARCHITECTURES, pretrained
-from casme_tf.models.drawn_weights import drawn_file, read_weights
+from casme_tf.models.motion_net import drawn_file, read_weights
 from casme_tf.models.pretrained import DrawnArtifact
 from casme_tf.training.augmentation import mirror
 from scripts.lab.fields import Ingredients, draw_fields

@@ -6,7 +6,7 @@ from sklearn.svm import SVC
 
 from casme_tf.arrays import rows_of
 from casme_tf.errors import LeakError
-from casme_tf.training.isolation import FreshModels
+from casme_tf.training.learners import FreshModels
 
 
 class Variable:

@@ -17,7 +17,7 @@ import tensorflow as tf
 from casme_tf.datasets.pairs import load_pairs
 from casme_tf.errors import UserError
 from casme_tf.files import locked
-from casme_tf.models.drawn_weights import drawn_file, read_weights
+from casme_tf.models.motion_net import drawn_file, read_weights
 from casme_tf.training.settings import TrainConfig
 from casme_tf.training.state import TrainingState
 from casme_tf.training.train import train

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from casme_tf import formatting as figure_text
+from casme_tf import formatting
 from casme_tf.errors import UserError
 from casme_tf.evaluation.comparison import (
     Difference,
@@ -79,22 +79,22 @@ class RunComparison:
         names = self.first.name, self.second.name
         rows = {
             FIGURE_NAMES.get(key, key): {
-                names[0]: figure_text.number(found.first),
-                names[1]: figure_text.number(found.second),
-                "difference": figure_text.number(found.difference, "+.3f"),
-                "95% interval": figure_text.interval(found.interval, "+.3f"),
-                "p": figure_text.p_value(found.p_value),
+                names[0]: formatting.number(found.first),
+                names[1]: formatting.number(found.second),
+                "difference": formatting.number(found.difference, "+.3f"),
+                "95% interval": formatting.interval(found.interval, "+.3f"),
+                "p": formatting.p_value(found.p_value),
             }
             for key, found in self.differences.items()
         }
-        people = figure_text.count(len(self.subjects), "subject")
-        head = f"{figure_text.count(len(self.joined), 'clip')} of {people}; difference: "
+        people = formatting.count(len(self.subjects), "subject")
+        head = f"{formatting.count(len(self.joined), 'clip')} of {people}; difference: "
         head += f"{names[0]} minus {names[1]}; intervals and p by subject"
         test = self.clips
         counts = (
             f"clips: both right {test.both_right}, {names[0]} alone {test.first_only}, "
             f"{names[1]} alone {test.second_only}, both wrong {test.both_wrong}; McNemar's exact "
-            f"test: p = {figure_text.p_value(test.p_value)}"
+            f"test: p = {formatting.p_value(test.p_value)}"
         ).replace("p = <", "p <")
         lines = [head, pd.DataFrame.from_dict(rows, orient="index").to_string(), counts, ""]
         lines += self.conclude()
@@ -225,7 +225,7 @@ def _conclude(done: RunComparison) -> list[str]:
     if people > 1 and least >= LEVEL:
         sentences.append(
             f"{people} subjects are too few for the test: were one run better for each of them, "
-            f"p would still be {figure_text.number(least)}."
+            f"p would still be {formatting.number(least)}."
         )
     elif people < 20:
         sentences.append(f"Intervals over {people} subjects are rough.")
@@ -249,9 +249,9 @@ def _verdict(found: Difference, first: str, second: str) -> str:
             "interval."
         )
     told = (
-        f"{figure_text.number(abs(found.difference))}; difference "
-        f"{figure_text.interval(found.interval, '+.3f')}, "
-        f"p {'' if found.p_value < 0.001 else '= '}{figure_text.p_value(found.p_value)}"
+        f"{formatting.number(abs(found.difference))}; difference "
+        f"{formatting.interval(found.interval, '+.3f')}, "
+        f"p {'' if found.p_value < 0.001 else '= '}{formatting.p_value(found.p_value)}"
     )
     low, high = found.interval
     apart, tested = low > 0 or high < 0, found.p_value < LEVEL

@@ -19,7 +19,7 @@ from casme_tf.evaluation.calibration import (
     reliability,
 )
 from casme_tf.evaluation.comparison import compare
-from casme_tf.evaluation.precision_recall import precision_recall
+from casme_tf.evaluation.metrics import precision_recall
 from casme_tf.evaluation.results import RunResults
 from casme_tf.formatting import FIGURE_NAMES
 from casme_tf.runs import HISTORY

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from casme_tf.evaluation.calibration import Consistency
-from casme_tf.evaluation.precision_recall import GRID, PrecisionRecall
+from casme_tf.evaluation.metrics import GRID, PrecisionRecall
 from casme_tf.plotting import ACCENT, INK, MUTED, PALE, STYLE, panel
 
 

@@ -162,7 +162,7 @@ def _keep_to_ourselves(uploads: Path) -> None:
 
 def _page_modules() -> tuple[Any, Any]:
     try:
-        from casme_tf.recognition.app import look as app_look
+        from casme_tf.recognition.app import page as app_look
         from casme_tf.recognition.app import page as app_page
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "gradio":
