@@ -17,7 +17,7 @@ def run(options: CrossvalConfig) -> None:
     # Sums depend on how many threads share an operation. With one, figures do not depend on the
     # number of cores, and the cores have folds of their own, which is faster for small networks.
     with suppress(RuntimeError):  # in a process that has used TensorFlow before
-        tf.options.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_intra_op_parallelism_threads(1)
 
     done = crossval(options)
     print(done.describe())
