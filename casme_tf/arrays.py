@@ -13,6 +13,9 @@ from casme_tf.errors import UserError
 Pair = dict[str, np.ndarray]
 """`onset` and `apex`, each `(n, S, S, 3)` uint8 RGB."""
 
+Inputs = dict[str, np.ndarray]
+"""What a model is given: arrays by name, clips first, any shapes."""
+
 
 def require_pair(pair: Pair, frame_size: int) -> None:
     """Require frames that a model of this size can be asked about.

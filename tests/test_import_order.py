@@ -37,14 +37,12 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imports(path: Path, *, at_start: bool = False) -> set[str]:
-    """Names of everything imported in a file; with `at_start` only what importing it runs."""
-    tree = ast.parse(path.read_text())
-    nodes = list(_run_at_import(tree)) if at_start else list(ast.walk(tree))
+def imports(path: Path) -> set[str]:
+    """Names of everything imported anywhere in a file."""
     base = module_name(path).split(".")
     base = base if path.stem == "__init__" else base[:-1]
     names = set()
-    for node in nodes:
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -53,16 +51,6 @@ def imports(path: Path, *, at_start: bool = False) -> set[str]:
             inner = {f"{module}.{alias.name}" for alias in node.names} & set(MODULES)
             names |= inner or {module}
     return names
-
-
-def _run_at_import(node: ast.AST):
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.FunctionDef, ast.Lambda)):
-            continue
-        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
-            continue
-        yield child
-        yield from _run_at_import(child)
 
 
 def package(name: str) -> str | None:
@@ -103,7 +91,7 @@ def test_tensorflow_and_mediapipe_stay_where_they_belong(name):
 
 def test_no_circle_of_modules():
     graph = {
-        name: {imported for imported in imports(path, at_start=True) if imported in MODULES}
+        name: {each for each in imports(path) if each in MODULES and each != name}
         for name, path in MODULES.items()
     }
     assert len(list(TopologicalSorter(graph).static_order())) == len(MODULES)

@@ -9,12 +9,12 @@ from typing import Any
 
 from sklearn.dummy import DummyClassifier
 
+from casme_tf.arrays import Inputs
 from casme_tf.evaluation.crossval_inputs import CrossvalInputs, mirror_motion, swap_copies
 from casme_tf.models.baselines import MotionSVM, ZeroShot
 from casme_tf.models.heads import flow_head, siamese_head
 from casme_tf.models.motion_net import motion_model
 from casme_tf.models.ststnet import ststnet
-from casme_tf.training.learners import Inputs
 
 
 @dataclass(frozen=True)

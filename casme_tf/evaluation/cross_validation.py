@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from casme_tf.arrays import Inputs
 from casme_tf.datasets.splits import PROTOCOLS, Split, check_clips
 from casme_tf.errors import UserError
 from casme_tf.evaluation.engines import ENGINES
@@ -18,7 +19,6 @@ from casme_tf.evaluation.fold_task import FoldTask, Transform
 from casme_tf.evaluation.leaks import guard_folds
 from casme_tf.evaluation.provenance import Fitted
 from casme_tf.progress import progress
-from casme_tf.training.learners import Inputs
 
 
 def cross_validate(

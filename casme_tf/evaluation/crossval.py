@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from casme_tf import formatting
+from casme_tf.arrays import Inputs
 from casme_tf.datasets.pairs import SchemeClips, load_pairs, select_clips
 from casme_tf.evaluation.cross_validation import cross_validate
 from casme_tf.evaluation.crossval_inputs import CrossvalInputs
@@ -37,7 +38,6 @@ from casme_tf.evaluation.settings import CrossvalConfig
 from casme_tf.files import atomic_file, atomic_folder, explain_write_errors, locked
 from casme_tf.progress import progress
 from casme_tf.runs import CONFIG, FOLDS, LABELS, METRICS, PREDICTIONS
-from casme_tf.training.learners import Inputs
 
 _FINISHED = "folds"
 _INPUTS = "inputs.npz"

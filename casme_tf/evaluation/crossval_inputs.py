@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from casme_tf.arrays import Inputs
 from casme_tf.layers import FarnebackFlow, FlowToColor, RGBToGray, UVStrain
 from casme_tf.models.backbone import fold_batch_norm, resnet50_backbone
 from casme_tf.progress import progress
 from casme_tf.training.augmentation import mirror
-from casme_tf.training.learners import Inputs
 
 _FLOWS, _IMAGES = 8, 16  # a batch
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from casme_tf.arrays import digest, rows_of
+from casme_tf.arrays import Inputs, digest, rows_of
 from casme_tf.datasets.splits import Split
 from casme_tf.errors import UserError
 from casme_tf.evaluation.fold_files import FoldResult
 from casme_tf.evaluation.provenance import Fitted, fit_on, require_training_only
 from casme_tf.runs import versions
-from casme_tf.training.learners import Inputs, Learner, as_learner, describe_model
+from casme_tf.training.learners import Learner, as_learner, describe_model
 
 Transform = Callable[[Inputs], Inputs]
 

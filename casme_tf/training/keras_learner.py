@@ -13,8 +13,8 @@ import pandas as pd
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
+from casme_tf.arrays import Inputs
 from casme_tf.errors import UserError
-from casme_tf.training.learners import Inputs
 
 
 class FusedAdam:

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.special import softmax
 from sklearn.base import BaseEstimator
 
-from casme_tf.arrays import digest
+from casme_tf.arrays import Inputs, digest
 from casme_tf.errors import LeakError, UserError
 
 
@@ -70,10 +70,6 @@ def _reference(part: Any) -> Callable[[], Any]:
         return weakref.ref(part)
     except TypeError:
         return lambda: part
-
-
-Inputs = dict[str, np.ndarray]
-"""What a model is given: arrays by name, clips first, any shapes."""
 
 
 @runtime_checkable

@@ -20,12 +20,12 @@ from sklearn.preprocessing import StandardScaler
 from support import motion_clips as motion_clips_module
 from support.motion_clips import motion_clips, small_network
 
+from casme_tf.arrays import Inputs
 from casme_tf.datasets.splits import PROTOCOLS, Split
 from casme_tf.errors import LeakError, UserError
 from casme_tf.evaluation.crossval_inputs import mirror_motion
 from casme_tf.evaluation.evaluate import cross_validate
 from casme_tf.evaluation.provenance import fit_on
-from casme_tf.training.learners import Inputs
 
 MOTION, LABELS, SUBJECTS = motion_clips(signal=1.5)
 PROBABILITIES = ["0", "1", "2"]
