@@ -42,7 +42,7 @@ class Detection(NamedTuple):
     Attributes:
         score: Confidence, 0…1.
         box: x, y, width and height, whole px, cut to whole numbers as MediaPipe does.
-        keypoints: `(6, 2)` float32 px, x and y; see `face_crop.Face`.
+        keypoints: `(6, 2)` float32 px, x and y; see `detector.Face`.
     """
 
     score: float

@@ -106,7 +106,7 @@ def resize(frame: np.ndarray, size: int) -> np.ndarray:
         size: Side of the result, px.
 
     Returns:
-        `(size, size, 3)` uint8, within one grey level of `input_pipeline.resize_frame`.
+        `(size, size, 3)` uint8, within one grey level of `pairs.resize_frame`.
     """
     return np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR))
 

@@ -40,7 +40,7 @@ def upright(keypoints: np.ndarray) -> Affine:
     """Return the map from a frame to the upright crop.
 
     Args:
-        keypoints: `(6, 2)` of a `face_crop.Face`, px.
+        keypoints: `(6, 2)` of a `detector.Face`, px.
 
     Returns:
         A similarity.
@@ -85,7 +85,7 @@ def ten_cells(keypoints: np.ndarray) -> list[np.ndarray]:
     left, centre and right brow; each a square of `CELL`.
 
     Args:
-        keypoints: `(6, 2)` of a `face_crop.Face` in the upright crop, px.
+        keypoints: `(6, 2)` of a `detector.Face` in the upright crop, px.
 
     Returns:
         Ten masks `(HEIGHT, WIDTH)` bool.

@@ -26,7 +26,7 @@ class Pairs:
         frames: `onset` and `apex`, each `(n, size, size, 3)` uint8 RGB.
         labels: `(n,)` int64 class index.
         clips: One row a clip: subject, clip, emotion, action_units, apex_source, class.
-        corpus: Corpus that the clips are of, one of `corpora.CORPORA`: "casme2" or "stand-in".
+        corpus: Corpus that the clips are of, one of `prepared.CORPORA`: "casme2" or "stand-in".
         coding_sheet: Edition of the coding sheet, such as "edition of 2014 (255 rows)"; "" if the
             data set was built by a version that did not note it.
     """
@@ -112,7 +112,7 @@ class SchemeClips:
         subjects: `(n,)` subject of each clip.
         labels: `(n,)` int class of each clip.
         frames: `onset` and `apex`, each `(n, S, S, 3)` uint8 RGB.
-        corpus: Corpus that the clips are of, one of `corpora.CORPORA`.
+        corpus: Corpus that the clips are of, one of `prepared.CORPORA`.
         coding_sheet: Edition of their coding sheet; "" if unknown.
     """
 

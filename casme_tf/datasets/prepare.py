@@ -90,8 +90,8 @@ def prepare_dataset(
     longer has is removed.
 
     Args:
-        raw: Folder of the raw clips or of the authors' crops; see `raw_frames.find_root`.
-        coding: Coding sheet; see `annotations.read_coding_sheet`.
+        raw: Folder of the raw clips or of the authors' crops; see `raw_clips.find_root`.
+        coding: Coding sheet; see `coding_sheet.read_coding_sheet`.
         out: Folder to write `subXX/ROI_<clip>/onset_frame.jpg`, `apex_frame.jpg` and
             `manifest.csv` to (see `manifest.ManifestRow`): new, or one of an earlier run on the
             same corpus.

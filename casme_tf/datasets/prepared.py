@@ -45,7 +45,7 @@ def find_stand_in_record(root: Path) -> Path | None:
     over; one of an older generator counts, since its clips are drawn all the same.
 
     Args:
-        root: Folder of the subjects' folders, from `raw_frames.find_root`.
+        root: Folder of the subjects' folders, from `raw_clips.find_root`.
 
     Returns:
         The file; `None` if there is none, as with CASME II.
@@ -157,7 +157,7 @@ class Manifest:
 
     Args:
         folder: The folder, which need not exist.
-        corpus: Corpus of the clips to be added, one of `corpora.CORPORA`.
+        corpus: Corpus of the clips to be added, one of `CORPORA`.
         sheet: Edition of the coding sheet, as `CodingSheet.version`.
 
     Attributes:
@@ -285,7 +285,7 @@ class PreparedClip:
     """One clip of a prepared folder.
 
     Args:
-        corpus: Corpus that it is of, one of `corpora.CORPORA`.
+        corpus: Corpus that it is of, one of `CORPORA`.
         coding_sheet: Edition of its coding sheet; "" if unknown.
         subject: Subject such as "sub01".
         clip: Clip such as "EP02_01f".

@@ -37,7 +37,7 @@ def measure(
         resamples: Draws of subjects for the intervals. Default 2000.
 
     Returns:
-        As `evaluation.summarize`, and `class_names`, `folds` (their number), `by_subject`,
+        As `evaluate.summarize`, and `class_names`, `folds` (their number), `by_subject`,
         `calibration`, `f1` and `interval` (what these words mean).
     """
     index = {name: i for i, name in enumerate(classes)}

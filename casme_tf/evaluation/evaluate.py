@@ -16,7 +16,6 @@ from casme_tf import formatting
 from casme_tf.datasets.pairs import Pairs, load_pairs
 from casme_tf.errors import UserError, command
 from casme_tf.evaluation import metrics
-from casme_tf.evaluation.cross_validation import cross_validate as cross_validate
 from casme_tf.export.artifacts import load_artifact
 from casme_tf.files import atomic_file
 from casme_tf.labels import CLASSES

@@ -230,7 +230,7 @@ def require_unseen(weights: str, tested: Iterable[str], corpus: str) -> None:
     Args:
         weights: "imagenet", "drawn", "none" or the path of a weights file.
         tested: Subjects to be tested.
-        corpus: Corpus that they are of, one of `corpora.CORPORA`.
+        corpus: Corpus that they are of, one of `prepared.CORPORA`.
 
     Raises:
         LeakError: If the run trained on a tested subject of the same corpus, or chose its epoch on

@@ -73,7 +73,7 @@ class RunResults:
 
     @property
     def corpus(self) -> str:
-        """Corpus of the clips, one of `corpora.CORPORA`, or "unknown" in older runs."""
+        """Corpus of the clips, one of `prepared.CORPORA`, or "unknown" in older runs."""
         return self.record.split.get("corpus", "unknown")
 
     @classmethod

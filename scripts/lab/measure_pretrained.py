@@ -67,7 +67,7 @@ class Measured:
     """What was measured.
 
     Attributes:
-        figures: By scheme, the figures on the undisturbed clips, as from `evaluation.summarize`.
+        figures: By scheme, the figures on the undisturbed clips, as from `evaluate.summarize`.
         units: One row an action unit that occurs: its clips, precision, recall and F1.
         sensitivity: One row a scheme, disturbance and amount.
         seen: How many clips of how many people.

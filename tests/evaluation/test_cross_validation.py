@@ -23,8 +23,8 @@ from support.motion_clips import motion_clips, small_network
 from casme_tf.arrays import Inputs
 from casme_tf.datasets.splits import PROTOCOLS, Split
 from casme_tf.errors import LeakError, UserError
+from casme_tf.evaluation.cross_validation import cross_validate
 from casme_tf.evaluation.crossval_inputs import mirror_motion
-from casme_tf.evaluation.evaluate import cross_validate
 from casme_tf.evaluation.provenance import fit_on
 
 MOTION, LABELS, SUBJECTS = motion_clips(signal=1.5)
