@@ -18,15 +18,7 @@ Inputs = dict[str, np.ndarray]
 
 
 def require_pair(pair: Pair, frame_size: int) -> None:
-    """Require frames that a model of this size can be asked about.
-
-    Args:
-        pair: What was given.
-        frame_size: Side of the model's frames, px.
-
-    Raises:
-        UserError: If names, types or shapes are others, or there are not as many onsets as apexes.
-    """
+    """Require frames that a model of this size accepts."""
     wanted = (frame_size, frame_size, 3)
     good = pair.keys() == {"onset", "apex"} and all(
         frame.dtype == np.uint8 and frame.shape[1:] == wanted and len(frame)
@@ -41,21 +33,7 @@ def require_pair(pair: Pair, frame_size: int) -> None:
 
 
 def rows_of(arrays: Any, indices: np.ndarray, *, read_only: bool = True) -> Any:
-    """Return copies of some clips' rows; no other clip can be reached from them.
-
-    Args:
-        arrays: Array `(n, ...)`, clips first, or a dictionary of such arrays.
-        indices: `(m,)` int indices of the clips.
-        read_only: Refuse writing to them. Default True.
-
-    Returns:
-        Array `(m, ...)`, or a dictionary of them.
-
-    Example:
-        >>> whole = np.arange(4.0)
-        >>> rows_of({"flow": whole}, np.array([3, 1]))["flow"].tolist()
-        [3.0, 1.0]
-    """
+    """Return copies of some clips' rows; no other clip can be reached from them."""
     if isinstance(arrays, dict):
         return {key: rows_of(a, indices, read_only=read_only) for key, a in arrays.items()}
     rows = np.take(np.asarray(arrays), indices, axis=0)
@@ -64,12 +42,7 @@ def rows_of(arrays: Any, indices: np.ndarray, *, read_only: bool = True) -> Any:
 
 
 def digest(value: Any) -> str:
-    """Return a digest of arrays, or of containers of arrays, numbers and texts.
-
-    Example:
-        >>> digest({"a": np.zeros(3)}) == digest({"a": np.zeros(3)})
-        True
-    """
+    """Return a digest of arrays, or of containers of arrays, numbers and texts."""
     state = hashlib.blake2b(digest_size=16)
 
     def add(part: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 
+__all__ = ["LeakError", "UserError", "UserErrors", "command"]
+
 
 def command(*words: object) -> str:
     """Return a command of a message as it can be pasted into a shell.
@@ -16,7 +18,7 @@ def command(*words: object) -> str:
 
 
 class UserError(ValueError):
-    """A mistake in what was given: a path, a file's content, an argument.
+    """A mistake in an input: a path, a file's content, an argument.
 
     The message says in one line what was required, what was received and what to do. Commands
     print it without a traceback and exit with status 1.

@@ -1,4 +1,4 @@
-"""Writing files and folders so that nothing is ever half-written: write beside, then rename."""
+"""Writing files and folders under a temporary name, then renaming: nothing is half-written."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from filelock import FileLock, Timeout
 
 from casme_tf.errors import UserError
 
+__all__ = ["atomic_file", "atomic_folder"]
+
 
 @contextmanager
 def atomic_file(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` if the block succeeds.
+    """Yield a temporary path next to `path`; rename it to `path` if the block succeeds.
 
     Args:
         path: The file to write; its folder is created if it is missing.
@@ -41,7 +43,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield an empty folder beside `path`; rename it to `path` if the block succeeds.
+    """Yield an empty folder next to `path`; rename it to `path` if the block succeeds.
 
     Args:
         path: The folder to make.
@@ -81,14 +83,7 @@ def atomic_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes from making `path` while the block runs.
-
-    Args:
-        path: A file or folder; a hidden lock file stands next to it meanwhile.
-
-    Raises:
-        UserError: If another process is making it, or the folder cannot be written.
-    """
+    """Keep other processes from making `path` while the block runs."""
     lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
     new = not path.parent.exists()
     with explain_write_errors(path):
@@ -112,11 +107,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def require_writable(path: Path) -> None:
-    """Check before long work that a file can be written.
-
-    Raises:
-        UserError: If it is a folder, or its folder cannot be made or written into.
-    """
+    """Check before long work that a file can be written."""
     folder = path.parent
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

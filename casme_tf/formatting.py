@@ -1,12 +1,16 @@
-"""How figures are written wherever people read them: digits, signs, intervals and dashes."""
+"""How figures are written for readers: digits, signs, intervals and dashes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
 
 FEWEST_SUBJECTS = 5
-"""Subjects of which an interval is made; of fewer, drawing them anew says nothing about others."""
+"""Subjects of which an interval is made; with fewer, resampling them shows nothing about others."""
 
 ABSENT = "–"
 """Stands where a figure cannot be computed."""
@@ -25,16 +29,7 @@ FIGURE_NAMES = {
 
 
 def number(value: float | None, form: str = ".3f") -> str:
-    """Write a number with a true minus sign, or a dash where there is none to be had.
-
-    Args:
-        value: The number; None and NaN are none.
-        form: Format specification. Default three digits after the point.
-
-    Example:
-        >>> number(-0.25, "+.2f"), number(-0.0001, "+.2f"), number(None)
-        ('−0.25', '0.00', '–')
-    """
+    """Write a number with a true minus sign, or a dash where there is none to be had."""
     if value is None or math.isnan(value):
         return ABSENT
     text = format(value, form)
@@ -44,36 +39,21 @@ def number(value: float | None, form: str = ".3f") -> str:
 
 
 def interval(bounds: Sequence[float | None], form: str = ".3f") -> str:
-    """Write an interval over subjects, or say why there is none.
-
-    Example:
-        >>> interval([-0.25, 0.5], "+.2f"), interval([None, None])
-        ('−0.25 … +0.50', 'none: too few subjects')
-    """
+    """Write an interval over subjects, or say why there is none."""
     if any(bound is None or math.isnan(bound) for bound in bounds):
         return NO_INTERVAL
     return " … ".join(number(bound, form) for bound in bounds)
 
 
 def p_value(value: float | None) -> str:
-    """Write a p-value; below a thousandth only that it is.
-
-    Example:
-        >>> p_value(0.0004), p_value(0.0312)
-        ('< 0.001', '0.031')
-    """
+    """Write a p-value; below a thousandth only that it is."""
     if value is not None and value < 0.001:
         return "< 0.001"
     return number(value)
 
 
 def gain(bounds: Sequence[float | None]) -> str:
-    """Say whether the interval of a difference leaves out that there is none.
-
-    Example:
-        >>> gain([0.1, 0.2]), gain([-0.1, 0.2]), gain([-0.2, -0.1])
-        ('yes', 'not shown', 'no, worse')
-    """
+    """Say whether the interval of a difference leaves out that there is none."""
     low, high = bounds
     if low is not None and low > 0:
         return "yes"
@@ -81,10 +61,32 @@ def gain(bounds: Sequence[float | None]) -> str:
 
 
 def count(quantity: int, thing: str) -> str:
-    """Write how many there are of a thing whose plural ends in s.
-
-    Example:
-        >>> count(1, "clip"), count(1204, "clip")
-        ('1 clip', '1204 clips')
-    """
+    """Write how many there are of a thing whose plural ends in s."""
     return f"{quantity:d} {thing}" if quantity == 1 else f"{quantity:d} {thing}s"
+
+
+def templates(folder: Path, *, html: bool) -> jinja2.Environment:
+    """Return the templates of a folder; a value that is missing raises instead of being printed."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        undefined=jinja2.StrictUndefined,
+        finalize=_require_value,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=html,
+    )
+    environment.globals["fewest_subjects"] = FEWEST_SUBJECTS
+    environment.filters |= {
+        "number": number,
+        "interval": interval,
+        "p_value": p_value,
+        "gain": gain,
+        "count_of": count,
+    }
+    return environment
+
+
+def _require_value(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(f"a value to be printed is {value}")
+    return value

@@ -9,6 +9,8 @@ import numpy as np
 
 from casme_tf.errors import UserError
 
+__all__ = ["Scheme", "class_of"]
+
 EMOTIONS = ("disgust", "fear", "happiness", "others", "repression", "sadness", "surprise")
 """The seven emotions of the coding sheet, in alphabetical order."""
 
@@ -21,16 +23,12 @@ ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 24, 25, 26, BLINK)
 
 @dataclass(frozen=True)
 class Scheme:
-    """A way of making classes of emotions.
+    """Classes made of emotions.
 
     Attributes:
         name: Its name in `SCHEMES`.
-        classes: Names of the classes, in the index order of the network's output.
-        emotions: The emotions of each class, in the same order; clips of any other emotion are
-            left out.
-
-    Raises:
-        ValueError: If an emotion is unknown or in two classes, or the lengths differ.
+        emotions: The emotions of each class, in the index order of the network's output; clips of
+            any other emotion are left out.
 
     Example:
         >>> SCHEMES["megc3"].class_of("repression"), SCHEMES["megc3"].class_of("fear")
@@ -38,76 +36,47 @@ class Scheme:
     """
 
     name: str
-    classes: tuple[str, ...]
-    emotions: tuple[tuple[str, ...], ...]
+    emotions: dict[str, tuple[str, ...]]
 
-    def __post_init__(self) -> None:
-        members = [emotion for group in self.emotions for emotion in group]
-        if len(self.classes) != len(self.emotions) or not all(self.emotions):
-            raise ValueError(
-                f"Each class must have its emotions. Received: {self.classes}, {self.emotions}."
-            )
-        if len(set(members)) < len(members) or not set(members) <= set(EMOTIONS):
-            raise ValueError(
-                f"Classes must share out emotions among {', '.join(EMOTIONS)}. "
-                f"Received: {', '.join(members)}."
-            )
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return tuple(self.emotions)
 
     def class_of(self, emotion: str) -> str | None:
-        """Return the class of an emotion, or None if the scheme leaves it out.
-
-        Args:
-            emotion: One of `EMOTIONS`.
-
-        Raises:
-            UserError: If the emotion is not one of `EMOTIONS`.
-        """
+        """Return the class of an emotion, or None if the scheme leaves it out."""
         if emotion not in EMOTIONS:
             raise UserError(
                 f"An emotion must be one of {', '.join(EMOTIONS)}. Received: {emotion!r}."
             )
-        for name, members in zip(self.classes, self.emotions, strict=True):
-            if emotion in members:
-                return name
-        return None
+        return next((name for name, group in self.emotions.items() if emotion in group), None)
 
     def select(self, emotions: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Find the clips that the scheme keeps, and their classes.
-
-        Args:
-            emotions: `n` emotions of the clips.
-
-        Returns:
-            `(m,)` int positions of the clips kept, and `(m,)` int their indices in `classes`.
-
-        Raises:
-            UserError: If an emotion is not one of `EMOTIONS`.
-
-        Example:
-            >>> kept, labels = SCHEMES["megc3"].select(["others", "surprise", "disgust"])
-            >>> kept.tolist(), labels.tolist()
-            ([1, 2], [2, 0])
-        """
-        kept, labels = [], []
-        for position, emotion in enumerate(emotions):
-            name = self.class_of(emotion)
-            if name is not None:
-                kept.append(position)
-                labels.append(self.classes.index(name))
-        return np.array(kept, dtype=np.int64), np.array(labels, dtype=np.int64)
+        """Find the clips that the scheme keeps, and their classes, both `(n,)` int64."""
+        named = [(i, self.class_of(emotion)) for i, emotion in enumerate(emotions)]
+        kept = [(i, self.classes.index(name)) for i, name in named if name is not None]
+        indices, labels = np.array(kept, dtype=np.int64).reshape(-1, 2).T
+        return indices, labels
 
 
 FOUR = Scheme(
     "four",
-    ("negative", "other", "positive", "surprise"),
-    (("disgust", "fear", "repression", "sadness"), ("others",), ("happiness",), ("surprise",)),
+    {
+        "negative": ("disgust", "fear", "repression", "sadness"),
+        "other": ("others",),
+        "positive": ("happiness",),
+        "surprise": ("surprise",),
+    },
 )
 """Every clip of the sheet, in four classes: the default."""
 
 MEGC3 = Scheme(
     "megc3",
-    ("negative", "positive", "surprise"),
-    (("disgust", "repression"), ("happiness",), ("surprise",)),
+    {
+        "negative": ("disgust", "repression"),
+        "positive": ("happiness",),
+        "surprise": ("surprise",),
+    },
 )
 """The three classes of the 2019 challenge's CASME II part; others, fear and sadness are left out.
 
@@ -119,8 +88,7 @@ Source: See et al., MEGC 2019 (https://doi.org/10.1109/FG.2019.8756611).
 
 FIVE = Scheme(
     "five",
-    ("disgust", "happiness", "others", "repression", "surprise"),
-    (("disgust",), ("happiness",), ("others",), ("repression",), ("surprise",)),
+    {name: (name,) for name in ("disgust", "happiness", "others", "repression", "surprise")},
 )
 """The five classes of the corpus's own paper; fear and sadness are left out as too rare.
 
@@ -135,21 +103,7 @@ CLASSES = FOUR.classes
 
 
 def class_of(emotion: str) -> str:
-    """Return the class of an emotion in the scheme `four`.
-
-    Args:
-        emotion: One of `EMOTIONS`.
-
-    Returns:
-        One of `CLASSES`.
-
-    Raises:
-        UserError: If the emotion is not one of `EMOTIONS`.
-
-    Example:
-        >>> class_of("repression")
-        'negative'
-    """
+    """Return the class of an emotion in the scheme `four`, which has one for each."""
     name = FOUR.class_of(emotion)
-    assert name is not None  # the scheme has a class for each emotion
+    assert name is not None
     return name

@@ -57,11 +57,7 @@ def image_uri(figure: Figure) -> str:
 
 
 def require_png(path: Path) -> None:
-    """Check before long work that a picture can be written as a PNG file.
-
-    Raises:
-        UserError: If its name does not end in .png, or it cannot be written.
-    """
+    """Check before long work that a picture can be written as a PNG file."""
     if path.suffix.lower() != ".png":
         raise UserError(f"A picture's name must end in .png. Received: {path}.")
     require_writable(path)
@@ -69,11 +65,7 @@ def require_png(path: Path) -> None:
 
 @matplotlib.rc_context(STYLE)
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG.
-
-    Raises:
-        UserError: If the file cannot be written, or its name does not end in .png.
-    """
+    """Write a figure as PNG."""
     require_png(path)
     FigureCanvasAgg(figure)
     with atomic_file(path) as temporary:

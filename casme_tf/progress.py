@@ -13,16 +13,7 @@ _LINE = "{desc}: {n_fmt}/{total_fmt} {unit} in {elapsed}{postfix}"
 
 
 class progress(tqdm):
-    """`tqdm` that writes no bar where nobody watches it.
-
-    Args:
-        *args: As of `tqdm`.
-        **kwargs: As of `tqdm`.
-
-    Example:
-        >>> [2 * x for x in progress(range(3), desc="doubling", unit="number")]
-        [0, 2, 4]
-    """
+    """`tqdm` that writes lines instead of a bar into a file."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("dynamic_ncols", True)

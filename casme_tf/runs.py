@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -11,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from casme_tf import __version__
 from casme_tf.errors import UserError, command
-from casme_tf.files import atomic_file
+from casme_tf.files import atomic_file, explain_write_errors, locked
 
 if TYPE_CHECKING:
     import pandas as pd
+
+__all__ = ["RunRecord", "resumable_run"]
 
 RUNS = Path("saved_models")
 """Where runs are kept, seen from the working directory."""
@@ -22,6 +27,8 @@ CONFIG = "config.json"
 LABELS = "labels.txt"
 SPLIT = "split.csv"
 HISTORY = "history.csv"
+HISTORIES = "histories.csv"
+"""Of all folds of a cross-validation."""
 MODEL = "model.keras"
 FOLDS = "folds.csv"
 """Which clip was in which part of which fold; only a cross-validation has it."""
@@ -66,11 +73,7 @@ class RunRecord:
 
     @classmethod
     def load(cls, path: Path) -> RunRecord:
-        """Read a record.
-
-        Raises:
-            UserError: If the file is missing or is not a run's record.
-        """
+        """Read a record."""
         try:
             return cls(**json.loads(path.read_text()))
         except FileNotFoundError:
@@ -90,23 +93,105 @@ class RunRecord:
             ) from None
 
 
-def run_folder(runs: Path, name: str) -> Path:
-    """Return the folder of a run.
+_ELSEWHERE = ("run", "runs", "data_dir", "overwrite")
+"""Settings that decide no figure."""
+
+
+def differing(folder: Path, record: RunRecord) -> list[str]:
+    """Return the settings, or `data` and `versions`, in which a folder's record differs."""
+    try:
+        found = asdict(RunRecord.load(folder / CONFIG))
+    except UserError:
+        return [CONFIG]
+    wanted = json.loads(json.dumps(asdict(record), default=str))
+    names = sorted({*wanted["train"], *found["train"]} - set(_ELSEWHERE))
+    names = [n for n in names if found["train"].get(n) != wanted["train"].get(n)]
+    names += ["data"] if found["split"].get("data") != wanted["split"].get("data") else []
+    return names + (["versions"] if found["versions"] != wanted["versions"] else [])
+
+
+def finished(folder: Path, record: RunRecord, *, overwrite: bool) -> bool:
+    """Return whether a run exists with the same record, so that nothing is left to do."""
+    work = _work_folder(folder)
+    if overwrite:
+        return False
+    if folder.exists():
+        if names := differing(folder, record):
+            raise UserError(
+                f"A run must not exist yet, or have the same settings. Received: {folder}, which "
+                f"differs in {', '.join(names)}. Choose another name with --run, or pass "
+                "--overwrite."
+            )
+        return True
+    if (work / CONFIG).is_file() and (names := differing(work, record)):
+        raise UserError(
+            f"An interrupted command for {folder.name} has other settings ({', '.join(names)}). "
+            "Repeat that command to continue it, or pass --overwrite to start again."
+        )
+    return False
+
+
+@contextmanager
+def resumable_run(folder: Path, record: RunRecord, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield the folder in which a run is made; rename it to `folder` if the block succeeds.
+
+    What an interrupted command with the same record left there is kept, to continue from. Another
+    command on the same run is refused while the block runs.
+
+    Args:
+        folder: The run's folder.
+        record: Written to `config.json` of the run.
+        overwrite: Replace the run, and discard an interrupted command with another record.
+
+    Yields:
+        The working folder, next to `folder`.
 
     Raises:
-        UserError: If the name is not a plain folder name.
+        UserError: If the run exists or was begun with other settings, another command is making
+            it, or it cannot be written.
     """
+    with working_folder(folder, record, may_exist=overwrite) as work:
+        yield work
+        replaced = folder.with_name(f".{folder.name}.replaced")
+        shutil.rmtree(replaced, ignore_errors=True)
+        for path in work.glob(".*.tmp*"):
+            path.unlink()  # what a killed process was writing
+        if folder.exists():
+            folder.rename(replaced)
+        work.rename(folder)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def working_folder(folder: Path, record: RunRecord, *, may_exist: bool) -> Iterator[Path]:
+    """Yield a locked folder next to a run in which a command works, kept if it is interrupted.
+
+    What an interrupted command with the same record left there is kept; anything else is deleted.
+    """
+    work = _work_folder(folder)
+    with locked(folder), explain_write_errors(work):
+        if folder.exists() and not may_exist:
+            raise UserError(f"{folder} must not exist yet. Pass --overwrite to replace it.")
+        if work.exists() and differing(work, record):
+            shutil.rmtree(work)
+        work.mkdir(parents=True, exist_ok=True)
+        record.save(work / CONFIG)
+        yield work
+
+
+def _work_folder(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.work")
+
+
+def run_folder(runs: Path, name: str) -> Path:
+    """Return the folder of a run."""
     if not name or Path(name).name != name or name.startswith("."):
         raise UserError(f"A run's name must be a plain folder name. Received: {name!r}.")
     return runs / name
 
 
 def model_file(run: Path) -> Path:
-    """Return a run's Keras model.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """Return a run's Keras model."""
     path = run / MODEL
     if path.is_file():
         return path
@@ -126,7 +211,8 @@ def tflite_name(form: str) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions that figures depend on."""
-    packages = ("tensorflow", "keras", "opencv-contrib-python", "mediapipe", "numpy")
+    packages = ["tensorflow", "keras", "opencv-contrib-python", "mediapipe", "numpy"]
+    packages.append("scikit-learn")
     return {
         "casme_tf": __version__,
         "python": platform.python_version(),
@@ -135,11 +221,7 @@ def versions() -> dict[str, str]:
 
 
 def read_split(run: Path) -> pd.DataFrame:
-    """Read which clip was in which part: columns subject, clip, part.
-
-    Raises:
-        UserError: If the run has no such table.
-    """
+    """Read which clip was in which part: columns subject, clip, part."""
     path = run / SPLIT
     if not path.is_file():
         raise UserError(f"A run must have the file {SPLIT}. Received: {run}. Train the run again.")

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+__all__ = ["brier_score", "consistency", "expected_calibration_error", "reliability"]
+
 
 def reliability(y_true: np.ndarray, probabilities: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
-    """Group answers by their confidence and set it beside how often they were right.
+    """Group predictions by confidence, and compare it with their accuracy.
 
     The confidence is the probability of the class answered, the largest one. Bins are of equal
     width; a value on an edge belongs to the bin below.
@@ -130,14 +132,7 @@ def _checked(y_true: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray,
 
 @dataclass(frozen=True)
 class Consistency:
-    """What chance alone makes of true probabilities on so few clips.
-
-    Attributes:
-        low: `(bins,)` 2.5% quantile of the share right in each bin; NaN in a bin without clips.
-        high: `(bins,)` 97.5% quantile.
-        error: Mean expected calibration error.
-        error_limit: Its 95% quantile; a larger error speaks against the probabilities.
-    """
+    """What chance alone makes of true probabilities on so few clips."""
 
     low: np.ndarray
     high: np.ndarray
@@ -148,9 +143,9 @@ class Consistency:
 def consistency(
     confidence: np.ndarray, edges: np.ndarray, *, draws: int = 2000, seed: int = 0
 ) -> Consistency:
-    """Draw answers that are right as often as their confidence says, and measure those.
+    """Draw predictions whose accuracy is their confidence, and measure their calibration error.
 
-    Clips are drawn one by one, as if they did not depend on the person; real ones do, so that a
+    Clips are drawn one by one, as if they did not depend on the subject; real ones do, so that a
     real error a little above the limit proves little.
 
     Args:

@@ -11,18 +11,20 @@ from scipy import stats
 from casme_tf.errors import UserError
 from casme_tf.evaluation import metrics
 
+__all__ = ["Difference", "McNemar", "compare", "mcnemar"]
+
 KEY = ["subject", "clip"]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two runs lie apart in one figure.
+    """The difference of two runs in one figure.
 
     Attributes:
         first: Figure of the first run.
         second: Figure of the second run.
         difference: First minus second; above zero the first is better.
-        interval: 95% percentile interval of the difference when subjects are drawn anew; NaN with
+        interval: 95% percentile interval of the difference when subjects are resampled; NaN with
             fewer than two subjects.
         p_value: Two-sided, of the permutation test that swaps the runs' answers subject by
             subject; NaN with fewer than two subjects.
@@ -56,19 +58,7 @@ class McNemar:
 
 
 def join_predictions(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Join two runs' predictions on subject and clip, never on a position.
-
-    Args:
-        first: Table with the columns subject, clip, y_true and y_pred, in any order of rows.
-        second: The same of the other run.
-
-    Returns:
-        Columns subject, clip, y_true, first and second (the predicted classes), in the first
-        table's order.
-
-    Raises:
-        UserError: If a clip occurs twice or in one table only, or the true classes differ.
-    """
+    """Join two runs' predictions on subject and clip, never on a position."""
     for table in (first, second):
         twice = table[table.duplicated(KEY)]
         if len(twice):
@@ -108,8 +98,8 @@ def compare(
 ) -> dict[str, Difference]:
     """Compare two runs on the same clips, in every figure of `metrics.STATISTICS`.
 
-    Clips of one person are alike, so people are resampled for the interval and swapped for the
-    p-value. The two need not agree at the edge: they are different methods.
+    Clips of one subject are not independent, so subjects are resampled for the interval and swapped
+    for the p-value. The two need not agree at the edge: they are different methods.
 
     Args:
         y_true: `(n,)` int true classes.
@@ -148,7 +138,7 @@ def compare(
 def mcnemar(y_true: np.ndarray, first: np.ndarray, second: np.ndarray) -> McNemar:
     """Test whether two runs are right equally often, by the clips that one alone has right.
 
-    It takes clips as independent. Clips of one person are not, so it finds differences too
+    It takes clips as independent. Clips of one subject are not, so it finds differences too
     readily; trust `compare` where they disagree.
 
     Args:
@@ -173,14 +163,7 @@ def mcnemar(y_true: np.ndarray, first: np.ndarray, second: np.ndarray) -> McNema
 
 
 def discordant_clips(joined: pd.DataFrame) -> pd.DataFrame:
-    """Return the clips that one run alone answered right.
-
-    Args:
-        joined: Table from `join_predictions`.
-
-    Returns:
-        Its rows of those clips, with a column `right` that is "first" or "second".
-    """
+    """Return the clips that one run alone answered right."""
     y_true, first, second = (joined[name].to_numpy() for name in ("y_true", "first", "second"))
     right, also = _right(y_true, first, second)
     table = joined.assign(right=np.where(right, "first", "second"))
@@ -200,12 +183,7 @@ def _right(
 
 
 def _swap_test(
-    statistic: metrics.Statistic,
-    ours: np.ndarray,
-    theirs: np.ndarray,
-    *,
-    resamples: int,
-    seed: int,
+    statistic: metrics.Statistic, ours: np.ndarray, theirs: np.ndarray, *, resamples: int, seed: int
 ) -> float:
     if len(ours) < 2:
         return float("nan")

@@ -1,11 +1,11 @@
-"""Cross-validating architectures side by side, each a run of its own."""
+"""Cross-validating architectures on the same folds, each a run."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,30 +15,36 @@ import pandas as pd
 from casme_tf import formatting
 from casme_tf.arrays import Inputs
 from casme_tf.datasets.pairs import SchemeClips, load_pairs, select_clips
-from casme_tf.evaluation.cross_validation import cross_validate
-from casme_tf.evaluation.crossval_inputs import CrossvalInputs
-from casme_tf.evaluation.crossval_plan import (
-    Plan,
-    check_settings,
-    plan_runs,
-    run_folders,
-    unfinished,
-)
-from casme_tf.evaluation.crossval_record import (
-    comparable_runs,
-    figures_of,
-    measure,
-    tabulate_runs,
-    write_beside,
-)
-from casme_tf.evaluation.engines import cores
-from casme_tf.evaluation.fold_files import HISTORIES
+from casme_tf.datasets.splits import PROTOCOLS, Split
+from casme_tf.evaluation.cross_validation import FoldTask, cores, run_folds, tabulate
+from casme_tf.evaluation.leaks import guard_folds, require_unseen
 from casme_tf.evaluation.reports.html import write_report
-from casme_tf.evaluation.settings import CrossvalConfig
-from casme_tf.files import atomic_file, atomic_folder, explain_write_errors, locked
+from casme_tf.evaluation.results import comparable_runs, write_results
+from casme_tf.evaluation.settings import BASELINES, CrossvalConfig
+from casme_tf.files import atomic_file
+from casme_tf.formatting import FIGURE_NAMES
+from casme_tf.models.baselines import require_drawn
 from casme_tf.progress import progress
-from casme_tf.runs import CONFIG, FOLDS, LABELS, METRICS, PREDICTIONS
+from casme_tf.runs import (
+    FOLDS,
+    HISTORIES,
+    LABELS,
+    METRICS,
+    RunRecord,
+    finished,
+    resumable_run,
+    run_folder,
+    versions,
+)
+from casme_tf.training.fitting import Fitting, clip_inputs, resolve
+from casme_tf.training.inputs import ClipInputs
 
+__all__ = ["Crossval", "crossval"]
+
+WHY_RANDOM_SCORES_HIGHER = (
+    "a model that recognizes subjects classifies these clips from their other clips, so that it "
+    "scores higher than on subjects that it has never seen"
+)
 _FINISHED = "folds"
 _INPUTS = "inputs.npz"
 
@@ -50,7 +56,7 @@ class Crossval:
     Attributes:
         runs: Folders of the runs, those of baselines first.
         rows: By name of the run, its figures with their intervals.
-        title: On whom, in which classes and how.
+        title: On which subjects, in which classes and how.
         leak: Why the figures are too good, or None.
     """
 
@@ -61,17 +67,42 @@ class Crossval:
 
     def describe(self) -> str:
         """Return the table of all runs, for the terminal."""
-        rows = {f"{name} (LEAKS)" if self.leak else name: row for name, row in self.rows.items()}
+        table = {
+            f"{name} (LEAKS)" if self.leak else name: {
+                FIGURE_NAMES.get(key, key): f"{formatting.number(figure['value'])} "
+                f"({formatting.interval(figure['interval'])})"
+                for key, figure in figures.items()
+            }
+            for name, figures in self.rows.items()
+        }
         warning = [f"LEAKS: {self.leak}"] if self.leak else []
-        return "\n".join([self.title, *warning, tabulate_runs(rows)])
+        text = pd.DataFrame.from_dict(table, orient="index").to_string()
+        return "\n".join([self.title, *warning, text])
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """One architecture's run: its folder, how it is fitted, on which folds, and its record."""
+
+    folder: Path
+    fitting: Fitting
+    splits: list[Split]
+    record: RunRecord
+
+    @property
+    def epoch_chosen_on(self) -> str | None:
+        if not any(len(split.validation) for split in self.splits):
+            return None
+        same = any(np.intersect1d(s.validation, s.test).size for s in self.splits)
+        return "the test clips" if same else "validation subjects"
 
 
 def crossval(config: CrossvalConfig) -> Crossval:
     """Cross-validate architectures on the same clips and folds, and make a run of each.
 
     Folds are guarded before anything is fitted; motion and features are computed once for all of
-    them. If it is interrupted, the same command goes on with the folds that are missing, and keeps
-    the runs that it has finished.
+    them. If it is interrupted, the same command continues with the folds that are missing, and
+    keeps the runs that are finished.
 
     Args:
         config: What to cross-validate; see `CrossvalConfig`.
@@ -81,148 +112,152 @@ def crossval(config: CrossvalConfig) -> Crossval:
 
     Raises:
         LeakError: If something of a test clip would reach the training side.
-        UserError: If the data set is not built, a run exists, or the weights do not fit.
-
-    Example:
-        >>> config = CrossvalConfig(arch=("majority", "svm"))
-        >>> print(crossval(config).describe())  # doctest: +SKIP
+        UserError: If the data set is not built, a run exists with other settings, or the weights do
+            not fit.
     """
-    check_settings(config)
-    run_folders(config)  # complains before the data set is read
+    config.check()
+    folders = _run_folders(config)
     pairs = load_pairs(config.data_dir, config.frame_size)
     clips = select_clips(pairs, config.scheme)
-    plans = plan_runs(config, clips)
-    missing = unfinished(plans, overwrite=config.overwrite)
-    shared = CrossvalInputs(
-        clips.frames,
-        network_size=config.network_size or config.frame_size,
-        weights=config.weights or "imagenet",
-        head_motion=None if config.head_motion == "none" else config.head_motion,
-        mirrored=config.mirror,
-        seed=config.seed,
-        workers=config.workers or cores(),
-    )
-    if any(plan.entry.weights == "imagenet" and not _has_inputs(plan) for plan in missing):
-        _ = shared.backbone  # complains before anything is fitted
+    choices = {False, config.choose_epoch}
+    splits = {each: _splits(config, clips, validation=each) for each in choices}
+    for folds in splits.values():
+        guard_folds(folds, clips.subjects, clips=clips.names, frames=clips.frames)
+    plans = [_plan(arch, folder, config, clips, splits) for arch, folder in folders.items()]
+    missing = [
+        plan for plan in plans if not finished(plan.folder, plan.record, overwrite=config.overwrite)
+    ]
+    inputs = clip_inputs(config, clips, workers=config.workers or cores())
+    if any("features" in plan.fitting.fit.inputs for plan in missing):
+        _ = inputs.backbone  # complains before anything is fitted
     for plan in plans:
-        if plan not in missing:
+        if plan in missing:
+            progress.write(f"{plan.folder.name}:", file=sys.stderr)
+            _make_run(plan, clips, inputs, config)
+        else:
             progress.write(f"{plan.folder.name}: kept, with the same settings", file=sys.stderr)
-            continue
-        progress.write(f"{plan.folder.name}:", file=sys.stderr)
-        _make_run(plan, clips, shared, config)
     if not missing:
         progress.write("nothing was missing; --overwrite computes all of it again", file=sys.stderr)
     for plan in plans:
-        others = comparable_runs(plan.folder)
-        write_beside(plan.folder, others)
-        write_report(
-            plan.folder,
-            [other.folder for other in others],
-            pairs=pairs,
-            frames=config.frames,
-        )
-    rows = {plan.folder.name: _figures(plan.folder) for plan in plans}
-    leaks = [plan.leak for plan in plans if plan.leak]
+        others = [other.folder for other in comparable_runs(plan.folder)]
+        write_report(plan.folder, others, pairs=pairs, frames=config.frames)
+    leaks = [plan.record.split["leak"] for plan in plans if plan.record.split["leak"]]
     leak = max(leaks, key=len, default=None)  # where the epoch was chosen on test clips, it says so
+    rows = {plan.folder.name: _figures(plan.folder) for plan in plans}
     return Crossval([plan.folder for plan in plans], rows, _title(plans, clips), leak)
 
 
-def _make_run(
-    plan: Plan, clips: SchemeClips, shared: CrossvalInputs, config: CrossvalConfig
-) -> None:
-    """Compute the folds in the work folder, and the run from them."""
-    with locked(plan.folder):
-        _make_locked_run(plan, clips, shared, config)
+def _run_folders(config: CrossvalConfig) -> dict[str, Path]:
+    """Return the folder of the run of each baseline and each architecture."""
+    named = list(dict.fromkeys(config.arch))
+    baselines = BASELINES if config.baselines else BASELINES[:1]
+    folders = {}
+    for arch in dict.fromkeys([*baselines, *named]):
+        name = f"{arch}-{config.protocol}-{config.scheme}"
+        if config.run is not None:
+            name = config.run if named == [arch] else f"{config.run}-{arch}"
+        folders[arch] = run_folder(config.runs, name)
+    return folders
 
 
-def _make_locked_run(
-    plan: Plan, clips: SchemeClips, shared: CrossvalInputs, config: CrossvalConfig
-) -> None:
-    with explain_write_errors(plan.work):
-        plan.work.mkdir(parents=True, exist_ok=True)
-        plan.record.save(plan.work / CONFIG)
-        inputs = _inputs(plan, shared)
-    predictions = _predict(plan, clips, inputs, config)
-    measured = {
-        "model": plan.entry.name,
-        "arch": plan.entry.name,
-        "part": "test",
-        "protocol": config.protocol,
-        "scheme": config.scheme,
-        "leak": plan.leak,
-        "epoch_chosen_on": plan.epoch_chosen_on,
-        "epochs": plan.recipe and plan.recipe.epochs,
-        "seed": config.seed,
-        "versions": plan.record.versions,
-        **measure(predictions, clips.classes, resamples=config.resamples),
-    }
-    with atomic_folder(plan.folder, overwrite=config.overwrite) as folder:
-        plan.record.save(folder / CONFIG)
-        (folder / LABELS).write_text("\n".join(clips.classes) + "\n")
-        plan.parts(clips).to_csv(folder / FOLDS, index=False)
-        predictions.to_csv(folder / PREDICTIONS, index=False, float_format="%.6f")
-        (folder / METRICS).write_text(json.dumps(measured, indent=2) + "\n")
-        histories = plan.work / _FINISHED / HISTORIES
-        if histories.is_file():
-            shutil.copy(histories, folder / HISTORIES)
-    shutil.rmtree(plan.work)
-
-
-def _predict(
-    plan: Plan,
-    clips: SchemeClips,
-    inputs: Inputs,
-    config: CrossvalConfig,
-) -> pd.DataFrame:
-    recipe = asdict(plan.recipe) if plan.recipe else {}
-    dropout = recipe.pop("dropout", None)
-    return cross_validate(
-        plan.entry.make_model(
-            classes=len(clips.classes),
-            frame_size=config.frame_size,
-            dropout=dropout,
-            weights=plan.weights,
-        ),
-        inputs,
-        clips.labels,
-        clips.subjects,
-        protocol=plan.splits,
-        seed=config.seed,
-        clips=clips.names,
-        class_names=clips.classes,
-        mirror=plan.entry.mirror if config.mirror else None,
-        frames=clips.frames,
-        folder=plan.work / _FINISHED,
-        engine=config.engine,
-        workers=config.workers or cores(),
-        **recipe,
+def _splits(config: CrossvalConfig, clips: SchemeClips, *, validation: bool) -> list[Split]:
+    options = {"k": config.folds} if config.protocol == "kfold" else {}
+    return PROTOCOLS[config.protocol](
+        clips.subjects, clips.class_names, seed=config.seed, validation=validation, **options
     )
 
 
-def _has_inputs(plan: Plan) -> bool:
-    return (plan.work / _INPUTS).is_file()
+def _plan(
+    arch: str,
+    folder: Path,
+    config: CrossvalConfig,
+    clips: SchemeClips,
+    splits: dict[bool, list[Split]],
+) -> _Plan:
+    fitting = resolve(arch, config, len(clips.classes))
+    folds = splits[config.choose_epoch and fitting.recipe is not None]
+    if fitting.architecture.weights is not None:
+        weights = str(fitting.settings["weights"])
+        if fitting.recipe is None:  # it learns nothing
+            require_drawn(len(clips.classes), weights)
+        tested = np.concatenate([split.test_subjects for split in folds])
+        require_unseen(weights, tested, clips.corpus)
+    leak = folds[0].leak and f"{folds[0].leak}; {WHY_RANDOM_SCORES_HIGHER}"
+    about = {**clips.describe(), "protocol": config.protocol, "leak": leak, "folds": len(folds)}
+    more: dict[str, Any] = {"protocol": config.protocol}
+    more |= {"folds": config.folds} if config.protocol == "kfold" else {}
+    settings = fitting.record(config, folder.name, **more)
+    return _Plan(
+        folder, fitting, folds, RunRecord(settings, list(clips.classes), about, versions())
+    )
 
 
-def _inputs(plan: Plan, shared: CrossvalInputs) -> Inputs:
-    """Return what the models are given: that of the interrupted call, bit for bit, if there is."""
-    path = plan.work / _INPUTS
+def _make_run(plan: _Plan, clips: SchemeClips, shared: ClipInputs, config: CrossvalConfig) -> None:
+    """Compute the folds in the working folder, and the run from them."""
+    with resumable_run(plan.folder, plan.record, overwrite=config.overwrite) as work:
+        inputs = _inputs(work / _INPUTS, plan, shared)
+        mirror = shared.mirror(plan.fitting.fit.inputs) if plan.fitting.augments else None
+        task = FoldTask(
+            plan.fitting.learner, inputs, clips.labels, len(clips.classes), config.seed, mirror
+        )
+        results = run_folds(
+            task,
+            plan.splits,
+            folder=work / _FINISHED,
+            engine=config.engine,
+            workers=config.workers or cores(),
+        )
+        (work / LABELS).write_text("\n".join(clips.classes) + "\n")
+        _parts(plan.splits, clips).to_csv(work / FOLDS, index=False)
+        write_results(
+            work,
+            tabulate(
+                plan.splits, results, clips.labels, clips.subjects, clips.names, clips.classes
+            ),
+            plan.record,
+            model=plan.fitting.architecture.name,
+            epoch_chosen_on=plan.epoch_chosen_on,
+            resamples=config.resamples,
+        )
+        if (work / _FINISHED / HISTORIES).is_file():
+            (work / _FINISHED / HISTORIES).replace(work / HISTORIES)
+        shutil.rmtree(work / _FINISHED)
+        (work / _INPUTS).unlink()
+
+
+def _inputs(path: Path, plan: _Plan, shared: ClipInputs) -> Inputs:
+    """Return the inputs of the models; those of an interrupted call, bit for bit, if any."""
     if not path.is_file():
         with atomic_file(path) as temporary:
-            np.savez(temporary, allow_pickle=False, **plan.entry.inputs(shared))
+            np.savez(temporary, allow_pickle=False, **plan.fitting.inputs(shared))
     with np.load(path, allow_pickle=False) as saved:
         return {name: saved[name] for name in saved.files}
 
 
-def _figures(run: Path) -> dict[str, Any]:
-    return figures_of(json.loads((run / METRICS).read_text()))
+def _parts(splits: list[Split], clips: SchemeClips) -> pd.DataFrame:
+    """Return which clip is in which part of which fold: fold, subject, clip, part."""
+    count = len(clips.labels)
+    table = {"subject": clips.subjects, "clip": clips.names}
+    return pd.concat(
+        [pd.DataFrame({"fold": s.name, **table, "part": s.parts(count)}) for s in splits],
+        ignore_index=True,
+    )
 
 
-def _title(plans: list[Plan], clips: SchemeClips) -> str:
+def _figures(run: Path) -> dict[str, dict[str, Any]]:
+    figures = json.loads((run / METRICS).read_text())["figures"]
+    return {
+        name: {"value": figure["model"], "interval": figure["interval"]}
+        for name, figure in figures.items()
+    }
+
+
+def _title(plans: list[_Plan], clips: SchemeClips) -> str:
     about = plans[0].record.split
     tested = np.unique(np.concatenate([split.test for split in plans[0].splits]))
-    people = len(np.unique(clips.subjects[tested]))
+    subjects = len(np.unique(clips.subjects[tested]))
     return (
-        f"{len(tested)} test clips of {people} subjects, protocol {about['protocol']} "
+        f"{len(tested)} test clips of {subjects} subjects, protocol {about['protocol']} "
         f"({formatting.count(about['folds'], 'fold')}), classes {', '.join(clips.classes)}; "
         "95% intervals by resampling subjects"
     )

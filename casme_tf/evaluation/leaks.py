@@ -12,6 +12,9 @@ import numpy as np
 from casme_tf.datasets.splits import CROSS_VALIDATIONS, Split
 from casme_tf.errors import LeakError, UserError
 from casme_tf.runs import CONFIG, SPLIT, RunRecord, read_split
+from casme_tf.training.fitting import PUBLISHED
+
+__all__ = ["guard_folds"]
 
 EXAMPLES = 3
 """Leaks that a message names; of the others it gives the number."""
@@ -56,20 +59,7 @@ def guard_folds(
 def require_disjoint(
     split: Split, subjects: np.ndarray, *, clips: np.ndarray | None = None
 ) -> None:
-    """Refuse a split in which two parts share a subject or a clip.
-
-    A split that declares its leak may share subjects, and may choose the epoch on the test clips;
-    a training clip is never in another part.
-
-    Args:
-        split: The split.
-        subjects: `(n,)` subject of each clip.
-        clips: `(n,)` name of each clip, for messages. Default: its number.
-
-    Raises:
-        LeakError: If two parts share a subject or a clip.
-        UserError: If training or test is empty, or an index is not one of the n clips.
-    """
+    """Refuse a split in which two parts share a subject or a clip."""
     subjects = np.asarray(subjects)
     parts = _parts(split)
     for name in ("training", "test"):
@@ -83,11 +73,11 @@ def require_disjoint(
         )
     for one, other in combinations(parts, 2):
         if split.leak is None:
-            people = np.intersect1d(subjects[parts[one]], subjects[parts[other]])
-            if people.size:
+            both = np.intersect1d(subjects[parts[one]], subjects[parts[other]])
+            if both.size:
                 raise LeakError(
                     f"{one.capitalize()} and {other} part of {_title(split)} must have different "
-                    f"subjects. Received: {_some([str(p) for p in people])} in both. Divide the "
+                    f"subjects. Received: {_some([str(p) for p in both])} in both. Divide the "
                     "clips by subject, or declare the leak in Split.leak."
                 )
         shared = np.intersect1d(parts[one], parts[other])
@@ -95,25 +85,12 @@ def require_disjoint(
             names = _some([_clip(i, subjects, clips) for i in shared])
             raise LeakError(
                 f"{one.capitalize()} and {other} part of {_title(split)} must have different "
-                f"clips. Received: {names} in both. Divide the clips anew."
+                f"clips. Received: {names} in both. Divide the clips again."
             )
 
 
 def number_frames(frames: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Give frames numbers that are equal where frames are equal, byte for byte.
-
-    Frames of different arrays are compared too, if shape and type agree: one clip's apex may be
-    another clip's onset. A copy that was scaled, mirrored or coded anew is not recognised.
-
-    Args:
-        frames: Arrays `(n, ...)` by name, clips first.
-
-    Returns:
-        By name, `(n,)` int numbers.
-
-    Raises:
-        UserError: If an array has no frame a clip, or the numbers of clips differ.
-    """
+    """Give frames numbers that are equal where frames are equal, byte for byte."""
     known: dict[bytes, int] = {}
     numbers = {}
     lengths = {name: np.shape(array)[:1] for name, array in frames.items()}
@@ -139,20 +116,7 @@ def require_distinct_frames(
     *,
     clips: np.ndarray | None = None,
 ) -> None:
-    """Refuse a split in which two parts hold the same frame.
-
-    In a split that declares its leak, frames of one subject may be in two parts; nobody has
-    frames of somebody else.
-
-    Args:
-        split: The split.
-        numbers: From `number_frames`, so that several folds need them only once.
-        subjects: `(n,)` subject of each clip.
-        clips: `(n,)` name of each clip, for messages. Default: its number.
-
-    Raises:
-        LeakError: If a frame is in two parts.
-    """
+    """Refuse a split in which two parts hold the same frame."""
     subjects = np.asarray(subjects)
     names = list(numbers)
     table = np.stack([numbers[name] for name in names])  # (arrays, n)
@@ -178,22 +142,13 @@ def require_distinct_frames(
 def require_tested_once(
     splits: Sequence[Split], subjects: np.ndarray, *, clips: np.ndarray | None = None
 ) -> None:
-    """Refuse folds that do not test every clip exactly once.
-
-    Args:
-        splits: All folds of a cross-validation.
-        subjects: `(n,)` subject of each clip.
-        clips: `(n,)` name of each clip, for messages. Default: its number.
-
-    Raises:
-        LeakError: If a clip is tested twice or never.
-    """
+    """Refuse folds that do not test every clip exactly once."""
     subjects = np.asarray(subjects)
     tested = np.bincount(np.concatenate([s.test for s in splits]), minlength=len(subjects))
-    odd = [f"{_clip(i, subjects, clips)} {tested[i]} times" for i in np.flatnonzero(tested != 1)]
-    if odd:
+    wrong = [f"{_clip(i, subjects, clips)} {tested[i]} times" for i in np.flatnonzero(tested != 1)]
+    if wrong:
         raise LeakError(
-            f"{len(splits)} folds must test every clip exactly once. Received: {_some(odd)}. "
+            f"{len(splits)} folds must test every clip exactly once. Received: {_some(wrong)}. "
             "Take all folds of one protocol."
         )
 
@@ -216,37 +171,18 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:EXAMPLES]) + (f" and {more} more" if more > 0 else "")
 
 
-PUBLISHED = ("imagenet", "drawn", "none")
-"""Weights that no clip of a corpus of micro-expressions has trained."""
-
-
 def require_unseen(weights: str, tested: Iterable[str], corpus: str) -> None:
-    """Refuse a backbone that was trained on people who are to be tested.
-
-    A frozen backbone carries what it learnt of them into every fold, where no division of the
-    clips can keep it out. Asked is the run in whose folder the file lies, and the runs whose
-    weights that one began with; a file outside a run cannot be asked.
-
-    Args:
-        weights: "imagenet", "drawn", "none" or the path of a weights file.
-        tested: Subjects to be tested.
-        corpus: Corpus that they are of, one of `prepared.CORPORA`.
-
-    Raises:
-        LeakError: If the run trained on a tested subject of the same corpus, or chose its epoch on
-            one.
-        UserError: If the run's record is broken.
-    """
-    people = {str(subject) for subject in tested}
+    """Refuse weights that were trained on subjects of the test clips."""
+    subjects = {str(subject) for subject in tested}
     for run, record in _runs(weights):
         if record.split.get("corpus", corpus) != corpus:
             continue
-        shared = sorted(people & _seen(run, record))
+        shared = sorted(subjects & _seen(run, record))
         if shared:
             raise LeakError(
-                "The frozen backbone must not have seen anybody who is tested. Received: "
-                f"{weights}, of the run {run.name}, trained on {len(shared)} of {len(people)} of "
-                f"them, the first {shared[0]}. Use --weights imagenet or none, or weights of "
+                "A frozen backbone must not have been trained on a tested subject. Received: "
+                f"{weights}, of the run {run.name}, trained on {len(shared)} of {len(subjects)} "
+                f"of them, the first {shared[0]}. Use --weights imagenet or none, or weights of "
                 "another corpus."
             )
 
@@ -267,7 +203,7 @@ def _runs(weights: str) -> Iterator[tuple[Path, RunRecord]]:
 def _seen(run: Path, record: RunRecord) -> set[str]:
     """Return the subjects who decided a run's weights."""
     if not (run / SPLIT).is_file():
-        parts = [record.split.get(name) or {} for name in ("train", "validation")]
+        parts = [record.split.get("parts", {}).get(name, {}) for name in ("train", "validation")]
         return {subject for part in parts for subject in part.get("subjects", [])}
     split = read_split(run)
     # Where the split leaks, test clips chose the epoch.

@@ -11,6 +11,16 @@ from scipy import stats
 
 from casme_tf.formatting import FEWEST_SUBJECTS
 
+__all__ = [
+    "confusion",
+    "precision_recall",
+    "subject_interval",
+    "subject_table",
+    "uar",
+    "uf1",
+    "weighted_precision",
+]
+
 Statistic = Callable[[np.ndarray], np.ndarray]
 
 
@@ -36,8 +46,8 @@ def confusion(y_true: np.ndarray, y_pred: np.ndarray, classes: int) -> np.ndarra
         )
     for values in (y_true, y_pred):
         if not np.isin(values, np.arange(classes)).all():
-            odd = np.setdiff1d(values, np.arange(classes))[0]
-            raise ValueError(f"A class must be a number from 0 to {classes - 1}. Received: {odd}.")
+            unknown = np.setdiff1d(values, np.arange(classes))[0]
+            raise ValueError(f"Classes must be from 0 to {classes - 1}. Received: {unknown}.")
     matrix = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(matrix, (y_true.astype(np.int64), y_pred.astype(np.int64)), 1)
     return matrix
@@ -146,9 +156,9 @@ def subject_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return the 95% percentile interval of a figure when subjects are drawn anew.
+    """Return the 95% percentile interval of a figure when subjects are resampled.
 
-    Clips of one person are alike, so people are resampled, not clips.
+    Clips of one subject are not independent, so subjects are resampled, not clips.
 
     Args:
         statistic: One of `STATISTICS`.
@@ -196,18 +206,7 @@ GRID = np.linspace(0.0, 1.0, 41)
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """The curve of one class over all thresholds, without interpolation.
-
-    Attributes:
-        recall: `(k,)` rising; one value for each distinct score, from the highest.
-        precision: `(k,)` at the same thresholds.
-        average_precision: Mean precision over the steps of recall.
-        interval: Its 95% percentile interval when subjects are drawn anew; NaN unless two
-            subjects have the class.
-        band: `(2, len(GRID))` 95% percentile interval of precision at each recall of `GRID`; NaN
-            likewise.
-        share: Share of the class, which is the precision of answering at random.
-    """
+    """The curve of one class over all thresholds, without interpolation."""
 
     recall: np.ndarray
     precision: np.ndarray
@@ -262,9 +261,9 @@ def precision_recall(
     recall, precision = _curves(positive, scores, np.ones((1, len(scores))))
     interval, band = (float("nan"), float("nan")), np.full((2, len(GRID)), np.nan)
     if len(np.unique(of_clip[positive])) > 1:
-        people = len(names)
+        count = len(names)
         rng = np.random.default_rng(seed)
-        drawn = rng.multinomial(people, np.full(people, 1 / people), size=resamples)
+        drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
         weights = drawn[:, of_clip].astype(float)
         weights = weights[weights[:, positive].any(1)]
         recalls, precisions = _curves(positive, scores, weights)
@@ -288,10 +287,10 @@ def _curves(
     order = np.argsort(-scores, kind="stable")
     # Clips of one score pass the threshold together.
     ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))
-    asked = np.cumsum(weights[:, order], axis=1)[:, ends]
+    predicted = np.cumsum(weights[:, order], axis=1)[:, ends]
     hits = np.cumsum((weights * positive)[:, order], axis=1)[:, ends]
-    # Before the first clip that was drawn nothing is asked; no step of recall counts it.
-    precision = np.divide(hits, asked, out=np.ones_like(hits), where=asked > 0)
+    # Before the first clip that was drawn nothing is predicted; no step of recall counts it.
+    precision = np.divide(hits, predicted, out=np.ones_like(hits), where=predicted > 0)
     return hits / hits[:, -1:], precision
 
 

@@ -1,31 +1,56 @@
-"""What every architecture has in common, so that training and export need not know which it is."""
+"""What all architectures have in common, so that training and export need not know which it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import keras
 
 from casme_tf.errors import UserError
 
+__all__ = ["Architecture", "Fit", "Recipe", "split_model"]
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an architecture is trained unless told otherwise.
+    """How a network is trained by default.
 
     Attributes:
-        batch_size: Clips in a step.
-        epochs: Largest number of epochs.
-        patience: Epochs without a better validation loss before training stops.
-        dropout: Share of units dropped in the classifier.
+        epochs: Number of epochs; the largest number where validation subjects choose the epoch.
+        batch_size: Clips per step.
+        learning_rate: Step size of Adam.
+        dropout: Share of units dropped in training.
+        vary: Change each training clip at random in each epoch, instead of adding mirrored copies.
     """
 
-    batch_size: int
     epochs: int
-    patience: int
+    batch_size: int
+    learning_rate: float
     dropout: float
+    vary: bool = False
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How the weights of an architecture are fitted.
+
+    Attributes:
+        inputs: What is computed once per clip; the name of a property of
+            `casme_tf.training.inputs.ClipInputs`.
+        build: Makes an untrained model of these inputs; takes `classes`, `frame_size`,
+            `network_size`, `dropout` and `weights` by name.
+        recipe: How it is trained; None for what has no epochs.
+        untrained: The recipe from random weights, where that takes another one.
+        part: Name of the part of `network` that is fitted; None for all of it.
+    """
+
+    inputs: str
+    build: Callable[..., Any]
+    recipe: Recipe | None = None
+    untrained: Recipe | None = None
+    part: str | None = None
 
 
 @dataclass(frozen=True)
@@ -38,20 +63,28 @@ class Architecture:
 
     Attributes:
         name: Name on the command line.
-        build: Makes the model; takes `frame_size`, `network_size`, `classes`, `weights` and
-            `dropout` by name.
-        motion: What `motion` gives: a flow field, or the pair of frames itself.
-        recipe: How it is trained unless told otherwise.
-        weights: What it begins with unless told otherwise.
-        network_size: Side of what the network sees, px, if that cannot be chosen.
+        about: What it is, for the model card.
+        fits: How it is fitted, by what is done with its backbone; under "" without a backbone.
+        build: Makes the model from a pair; takes `frame_size`, `network_size`, `classes`,
+            `weights`, `dropout` and `head_motion` by name. None for what is tested only.
+        weights: First weights by default; None without any.
+        settings: Further settings that decide its predictions.
+        mirrored: Whether a mirrored copy of a clip is another clip to it.
+        network_size: Side of what the network sees, px, if that is fixed.
     """
 
     name: str
-    build: Callable[..., keras.Model]
-    motion: Literal["flow", "pair"]
-    recipe: Recipe
-    weights: str = "imagenet"
+    about: str
+    fits: dict[str, Fit]
+    build: Callable[..., keras.Model] | None = None
+    weights: str | None = None
+    settings: tuple[str, ...] = ()
+    mirrored: bool = True
     network_size: int | None = None
+
+    def fit(self, backbone: str) -> Fit:
+        """Return how it is fitted with its backbone "frozen" or "trained"."""
+        return self.fits.get(backbone) or self.fits[""]
 
 
 def pair_inputs(frame_size: int) -> dict[str, keras.KerasTensor]:
@@ -61,7 +94,7 @@ def pair_inputs(frame_size: int) -> dict[str, keras.KerasTensor]:
 
 
 def split_model(model: keras.Model) -> tuple[keras.Model, keras.layers.Layer | None, keras.Model]:
-    """Take a classifier apart into its motion, its encoding (or None) and its network.
+    """Split a classifier into its motion, its encoding (or None) and its network.
 
     Raises:
         UserError: If the model was not built by one of this package's architectures.

@@ -12,23 +12,11 @@ import numpy as np
 from casme_tf.errors import UserError
 from casme_tf.layers import FusedBatchNormalization
 
+__all__ = ["flow_head", "fold_batch_norm", "resnet50_backbone", "siamese_head"]
+
 
 def fuse_batch_norm(model: keras.Model, *, momentum: float) -> keras.Model:
-    """Copy a functional model, with weights, its batch normalisations fused.
-
-    Args:
-        model: A functional model without models in it; it stays as it is.
-        momentum: Of the running statistics of its batch normalisations, 0…1.
-
-    Returns:
-        The copy. Layers with weights keep their names.
-
-    Example:
-        >>> image = keras.Input((8, 8, 3))
-        >>> model = keras.Model(image, keras.layers.BatchNormalization()(image))
-        >>> type(fuse_batch_norm(model, momentum=0.9).layers[1]).__name__
-        'FusedBatchNormalization'
-    """
+    """Copy a functional model, with weights, its batch normalisations fused."""
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
@@ -44,11 +32,11 @@ def fuse_batch_norm(model: keras.Model, *, momentum: float) -> keras.Model:
 def fold_batch_norm(model: keras.Model) -> keras.Model:
     """Copy a functional model without batch normalisations that directly follow a convolution.
 
-    At inference such a normalisation scales and shifts each channel, which the convolution's own
-    kernel and bias can do: the copy answers alike, up to rounding, and is faster.
+    At inference such a normalization scales and shifts each channel, which the convolution's own
+    kernel and bias can do: the outputs of the copy are equal up to rounding, and it is faster.
 
     Args:
-        model: A functional model; it stays as it is. Models within it are treated alike.
+        model: A functional model; it stays as it is. Models within it are treated in the same way.
 
     Returns:
         A model of the same inputs and outputs, for inference alone.
@@ -92,7 +80,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 def _convolutions_before_norms(
     model: keras.Model,
 ) -> dict[keras.layers.Layer, keras.layers.BatchNormalization]:
-    """Find each convolution that nothing but a batch normalisation takes the output of."""
+    """Find each convolution that nothing but a batch normalization takes the output of."""
     found = {}
     for layer in model._flatten_layers():
         if not isinstance(layer, keras.layers.BatchNormalization):
@@ -107,7 +95,7 @@ def _convolutions_before_norms(
 
 
 def _fold(weights: list[np.ndarray], norm: keras.layers.BatchNormalization) -> list[np.ndarray]:
-    """Scale kernel `(h, w, in, out)` and bias `(out,)` as the normalisation scales their output."""
+    """Scale kernel `(h, w, in, out)` and bias `(out,)` as the normalization scales their output."""
     kernel, bias = (*weights, np.zeros(weights[0].shape[-1]))[:2]
     mean, variance = (np.float64(x) for x in (norm.moving_mean, norm.moving_variance))
     gain = 1 / np.sqrt(variance + norm.epsilon)
@@ -155,7 +143,7 @@ def resnet50_backbone(
     if size < 32:
         raise UserError(f"ResNet50 needs images of at least 32 px. Received: size {size}.")
     image = keras.Input((size, size, 3), name="image")
-    x = keras.layers.Rescaling(1.0, [-mean for mean in _IMAGENET_MEAN_RGB], name="centre")(image)
+    x = keras.layers.Rescaling(1.0, [-mean for mean in _IMAGENET_MEAN_RGB], name="center")(image)
     x = keras.ops.flip(x, axis=-1)  # its ImageNet weights were trained on BGR
     resnet = keras.applications.ResNet50(
         include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg", name="resnet50"
@@ -171,13 +159,7 @@ def resnet50_backbone(
 
 
 def _begin_as_identity(resnet: keras.Model) -> None:
-    """Set γ of each block's last batch normalization to 0.
-
-    With γ = 1 the sixteen blocks of a briefly trained network amplify any rounding of its weights:
-    float16 files then differ by 0.01 in a probability, int8 files by 0.1 to 0.4.
-
-    Source: Goyal et al., Accurate, Large Minibatch SGD, 2017, 5.1 (https://arxiv.org/abs/1706.02677).
-    """
+    """Set γ of each block's last batch normalization to 0."""
     for layer in resnet.layers:
         if layer.name.endswith("_3_bn"):
             layer.gamma.assign(keras.ops.zeros_like(layer.gamma))
@@ -237,3 +219,91 @@ def _find_resnet(model: keras.Model) -> keras.Model:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+FEATURES = 2048
+"""Length of the backbone's features."""
+
+_MOMENTUM = 0.9  # as in the backbone: a fold trains for some hundred steps
+
+
+def flow_head(*, classes: int = 4, dropout: float = 0.5) -> keras.Model:
+    """Build what follows the backbone in the architecture `flow`.
+
+    Features are first standardized by the training clips: their size depends on the backbone, and
+    those of a random one differ between clips by a tenth.
+
+    Args:
+        classes: Number of classes. Default 4.
+        dropout: Share of units dropped in the classifier. Default 0.5.
+
+    Input shape:
+        `(B, 2048)` float32 named `flow`: the backbone's features of the flow image.
+
+    Output shape:
+        `(B, classes)` float32 probabilities.
+
+    Example:
+        >>> flow_head(classes=3).output_shape
+        (None, 3)
+    """
+    features = keras.Input((FEATURES,), name="flow")
+    x = _standardize(features)
+    for units in (256, 128):
+        x = keras.layers.Dense(units, activation="relu", name=f"embedding_{units}")(x)
+        x = keras.layers.Dropout(dropout, name=f"dropout_{units}")(x)
+    return keras.Model(features, _classify(x, classes), name="head")
+
+
+def siamese_head(*, classes: int = 4, dropout: float = 0.25) -> keras.Model:
+    """Build what follows the backbone in the architecture `siamese`.
+
+    Features are standardized as in `flow_head`, those of both frames together. Both frames of a
+    clip lose the same units to dropout: features of onset and apex differ by a hundredth of their
+    size, and with separate dropout the difference would be that of the dropped units.
+
+    Args:
+        classes: Number of classes. Default 4.
+        dropout: Share of units dropped in the classifier. Default 0.25.
+
+    Input shape:
+        Dictionary with `onset` and `apex`, each `(B, 2048)` float32: the backbone's features.
+
+    Output shape:
+        `(B, classes)` float32 probabilities.
+
+    Example:
+        >>> siamese_head(classes=3).output_shape
+        (None, 3)
+    """
+    frames = {name: keras.Input((FEATURES,), name=name) for name in ("onset", "apex")}
+    x = _standardize(keras.ops.stack([frames["onset"], frames["apex"]], axis=1))  # (B, 2, 2048)
+    for units in (256, 128):
+        x = keras.layers.Dense(units, activation="relu", name=f"embedding_{units}")(x)
+        same = (None, 1, units)
+        x = keras.layers.Dropout(dropout, noise_shape=same, name=f"dropout_{units}")(x)
+    difference = keras.layers.Subtract(name="difference")([x[:, 0], x[:, 1]])
+    return keras.Model(frames, _classify(difference, classes), name="head")
+
+
+def of_copies(head: keras.Model) -> keras.Model:
+    """Apply a head to features `(B, copies, 2048)`: to the first copy, the others being spare."""
+    named = head.input if isinstance(head.input, dict) else {"flow": head.input}
+    copies = {name: keras.Input((None, FEATURES), name=name) for name in named}
+    first = {name: x[:, 0] for name, x in copies.items()}
+    single = not isinstance(head.input, dict)
+    return keras.Model(copies, head(first["flow"] if single else first), name="head_of_copies")
+
+
+def _standardize(x: keras.KerasTensor) -> keras.KerasTensor:
+    return keras.layers.BatchNormalization(
+        momentum=_MOMENTUM, center=False, scale=False, name="standardize"
+    )(x)
+
+
+def _classify(embedding: keras.KerasTensor, classes: int) -> keras.KerasTensor:
+    """Turn an embedding `(B, 128)` into probabilities `(B, classes)`."""
+    x = keras.layers.Dense(64, activation="relu", name="hidden_64")(embedding)
+    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(
+        x
+    )

@@ -14,11 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 from casme_tf.errors import UserError
 from casme_tf.models.motion_net import CLASS_HEADS, SIZE, motion_model
 
+__all__ = ["MotionSVM", "ZeroShot"]
+
 
 class MotionSVM(ClassifierMixin, BaseEstimator):
     """RBF support vector machine on flattened images, each channel scaled as a whole.
 
-    One mean and one spread a channel, learnt from the clips it is fitted on, bring displacement
+    One mean and one spread a channel, learned from the clips it is fitted on, bring displacement
     and strain to one scale and leave still parts of the face still; scaling each pixel by itself
     would enlarge their noise.
 
@@ -114,11 +116,7 @@ class ZeroShot(ClassifierMixin, BaseEstimator):
 
 
 def require_drawn(classes: int, weights: str) -> None:
-    """Require weights that know so many classes without learning from clips.
-
-    Raises:
-        UserError: If there are none.
-    """
+    """Require weights that know so many classes without learning from clips."""
     if classes not in CLASS_HEADS or weights == "none":
         raise UserError(
             "zero_shot must have drawn weights for the classes of "

@@ -1,13 +1,14 @@
-"""The flow architecture: optical flow, drawn in colour, through one ResNet50."""
+"""The flow architecture: optical flow, drawn in color, through one ResNet50."""
 
 from __future__ import annotations
 
 import keras
 
 from casme_tf.layers import FarnebackFlow, FlowToColor, RGBToGray
-from casme_tf.models.architecture import Architecture, Recipe, pair_inputs
-from casme_tf.models.backbone import resnet50_backbone
-from casme_tf.models.heads import classify, embed
+from casme_tf.models.architecture import pair_inputs
+from casme_tf.models.backbone import flow_head, resnet50_backbone
+
+__all__ = ["flow_classifier"]
 
 
 def flow_classifier(
@@ -17,6 +18,7 @@ def flow_classifier(
     classes: int = 4,
     weights: str = "none",
     dropout: float = 0.5,
+    **_: object,
 ) -> keras.Model:
     """Build the classifier of the optical flow from onset to apex.
 
@@ -49,10 +51,25 @@ def flow_classifier(
     inputs = pair_inputs(frame_size)
     motion = _motion(frame_size, network_size)
     encoding = FlowToColor(whole_numbers=False, name="encoding")
-    image = keras.Input((network_size, network_size, 3), name="flow_image")
-    features = resnet50_backbone(network_size, weights)(image)
-    network = keras.Model(image, classify(embed(features, dropout), classes), name="network")
+    network = _network(network_size, classes, weights, dropout)
     return keras.Model(inputs, network(encoding(motion(inputs))), name="flow_classifier")
+
+
+def flow_network(
+    *, network_size: int, classes: int, weights: str, dropout: float, **_: object
+) -> keras.Model:
+    """Build the trained part, from flow `(B, network_size, network_size, 2)` named `flow`."""
+    flow = keras.Input((network_size, network_size, 2), name="flow")
+    network = _network(network_size, classes, weights, dropout)
+    return keras.Model(flow, network(FlowToColor(whole_numbers=False)(flow)), name="flow_network")
+
+
+def _network(size: int, classes: int, weights: str, dropout: float) -> keras.Model:
+    """From the flow image to probabilities."""
+    image = keras.Input((size, size, 3), name="flow_image")
+    features = resnet50_backbone(size, weights)(image)
+    head = flow_head(classes=classes, dropout=dropout)
+    return keras.Model(image, head(features), name="network")
 
 
 def _motion(frame_size: int, network_size: int) -> keras.Model:
@@ -63,11 +80,3 @@ def _motion(frame_size: int, network_size: int) -> keras.Model:
     if network_size != frame_size:
         flow = keras.layers.Resizing(network_size, network_size, name="resize")(flow)
     return keras.Model(inputs, flow, name="motion")
-
-
-FLOW = Architecture(
-    name="flow",
-    build=flow_classifier,
-    motion="flow",
-    recipe=Recipe(batch_size=10, epochs=25, patience=6, dropout=0.5),
-)

@@ -13,34 +13,28 @@ import numpy as np
 from casme_tf.errors import UserError
 from casme_tf.labels import ACTION_UNITS, FOUR, MEGC3
 from casme_tf.layers import FarnebackFlow, NormalizeMotion, RGBToGray, UVStrain
-from casme_tf.models.architecture import Architecture, Recipe, pair_inputs
+from casme_tf.models.architecture import pair_inputs
+
+__all__ = ["motion_classifier"]
 
 SIZE = 28
 """Side of the motion's image, cells."""
 
 CHANNELS = 6
-"""Channels of the motion once it is normalised; see `NormalizeMotion`."""
+"""Channels of the motion once it is normalized; see `NormalizeMotion`."""
 
 EMBEDDING = 80
 """Length of what all heads share."""
 
 CONVOLUTIONS = ("half", "half_more", "quarter", "quarter_more", "narrow")
-"""Names of the convolutions, in their order; the layer `…_norm` after each normalises it."""
+"""Names of the convolutions, in their order; the layer `…_norm` after each normalizes it."""
 
 CLASS_HEADS = {len(scheme.classes): scheme.name for scheme in (FOUR, MEGC3)}
 """Name of the head by its number of classes."""
 
 
 def trunk(image: keras.KerasTensor, dropout: float) -> keras.KerasTensor:
-    """Apply what all heads share: some convolutions, and one dense layer that knows places.
-
-    Args:
-        image: `(B, 28, 28, 6)`, as from `NormalizeMotion`.
-        dropout: Share dropped before the dense layer.
-
-    Returns:
-        `(B, 80)`.
-    """
+    """Apply what all heads share: some convolutions, and one dense layer that knows places."""
     x = _conv(image, 48, "half", kernel=4, stride=2)  # (B, 14, 14, 48)
     x = keras.layers.Add(name="half_sum")([x, _conv(x, 48, "half_more")])
     x = _conv(x, 96, "quarter", stride=2)  # (B, 7, 7, 96)
@@ -52,17 +46,7 @@ def trunk(image: keras.KerasTensor, dropout: float) -> keras.KerasTensor:
 
 
 def even_embedding(image: keras.KerasTensor, dropout: float) -> keras.KerasTensor:
-    """Embed motion and its mirror image, and average: left and right make no difference.
-
-    Heads are linear in the embedding, so this averages their logits.
-
-    Args:
-        image: `(B, 28, 28, 6)`, as from `NormalizeMotion`.
-        dropout: As for `trunk`.
-
-    Returns:
-        `(B, 80)`, the same for a face and its mirror image.
-    """
+    """Embed motion and its mirror image, and average: left and right make no difference."""
     signs = np.array([-1, 1, 1, 1, -1, 1], np.float32)  # dx and shear turn round
     mirrored = keras.ops.flip(image, axis=2) * signs
     both = trunk(keras.ops.concatenate([image, mirrored], axis=0), dropout)
@@ -70,17 +54,7 @@ def even_embedding(image: keras.KerasTensor, dropout: float) -> keras.KerasTenso
 
 
 def head_logits(embedding: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
-    """Apply every head, without the last function of each.
-
-    Args:
-        embedding: `(B, 80)` from `trunk`.
-
-    Returns:
-        `action_units` `(B, 17)`, logits of each of `ACTION_UNITS`; `strengths` `(B, 17)`,
-        logarithm of the largest displacement by each, px of a crop of 224 px; `expression`
-        `(B, 1)`, logit of anything being expressed; and logits of the classes of each scheme,
-        `four` and `megc3`.
-    """
+    """Apply every head, without the last function of each."""
     lengths = {"action_units": len(ACTION_UNITS), "strengths": len(ACTION_UNITS), "expression": 1}
     lengths |= {scheme.name: len(scheme.classes) for scheme in (FOUR, MEGC3)}
     return {
@@ -92,18 +66,7 @@ def head_logits(embedding: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
 def class_probabilities(
     classes: keras.KerasTensor, expression: keras.KerasTensor
 ) -> keras.KerasTensor:
-    """Turn logits into probabilities that are all alike where nothing is expressed.
-
-    `p · softmax(classes) + (1 − p) / C`, where p is the probability of an expression: the likeliest
-    class is the same as without it, and only as likely as there is something to classify.
-
-    Args:
-        classes: `(B, C)` logits of the classes of an expression.
-        expression: `(B, 1)` logit of an expression.
-
-    Returns:
-        `(B, C)`, adding up to 1.
-    """
+    """Turn logits into probabilities that are all equal where nothing is expressed."""
     even = 1 / classes.shape[-1]
     likely = keras.layers.Softmax(name="class_if_any")(classes)
     shown = keras.layers.Activation("sigmoid", name="anything")(expression)
@@ -135,27 +98,19 @@ def drawn_file() -> Path:
 
 
 def read_training(weights: Path) -> dict[str, Any]:
-    """Return how weights were made: the content of training.json beside them.
-
-    Raises:
-        UserError: If there is none.
-    """
+    """Return how weights were made: the content of training.json next to them."""
     path = weights.with_name(TRAINING)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"Weights of motion_net must have {TRAINING} beside them, as pretrain writes it. "
+            f"Weights of motion_net must have {TRAINING} next to them, as pretrain writes it. "
             f"Received: {weights} ({type(error).__name__})."
         ) from None
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a weights file, by `layer/variable`.
-
-    Raises:
-        UserError: If it is no such file.
-    """
+    """Return the arrays of a weights file, by `layer/variable`."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
@@ -172,16 +127,7 @@ def write_weights(model: keras.Model, path: Path) -> None:
 
 
 def assign_weights(model: keras.Model, arrays: dict[str, np.ndarray], *, skip: str = "") -> None:
-    """Give the layers of a model the weights of the same names.
-
-    Args:
-        model: Model whose layers are those of `motion_net`; it need not have all of them.
-        arrays: From `read_weights`.
-        skip: Name of a layer that keeps its own weights.
-
-    Raises:
-        UserError: If weights are missing or have another shape.
-    """
+    """Give the layers of a model the weights of the same names."""
     for name, variable in _variables(model).items():
         if name.split("/")[0] == skip:
             continue
@@ -211,6 +157,7 @@ def motion_classifier(
     classes: int = 4,
     weights: str = "drawn",
     dropout: float = 0.1,
+    head_motion: str | None = None,
 ) -> keras.Model:
     """Build the classifier of the motion from onset to apex.
 
@@ -220,6 +167,7 @@ def motion_classifier(
         classes: Number of classes.
         weights: See `motion_network`.
         dropout: Share dropped before the dense layer.
+        head_motion: What `UVStrain` subtracts. Default None: `NormalizeMotion` does it.
 
     Input shape:
         Dictionary with `onset` and `apex`, each `(B, frame_size, frame_size, 3)` uint8 RGB.
@@ -237,7 +185,7 @@ def motion_classifier(
         TensorShape([2, 4])
     """
     inputs = pair_inputs(frame_size)
-    motion = pair_motion(frame_size)
+    motion = pair_motion(frame_size, head_motion=head_motion)
     encoding = NormalizeMotion(name="encoding")
     network = motion_network(classes=classes, weights=weights, dropout=dropout)
     return keras.Model(inputs, network(encoding(motion(inputs))), name="motion_net")
@@ -246,25 +194,7 @@ def motion_classifier(
 def motion_network(
     *, classes: int = 4, weights: str = "drawn", dropout: float = 0.1
 ) -> keras.Model:
-    """Build what has weights, from normalised motion to probabilities.
-
-    Args:
-        classes: Number of classes. Four are those of the scheme `four` and three those of `megc3`,
-            whose heads have drawn weights; others begin with random ones.
-        weights: `"drawn"`, what was learnt from drawn fields and comes with this package, the
-            convolutions frozen; `"none"` for random weights, all of them to be trained; or the
-            path of a weights.npz of `pretrain`, as `"drawn"`.
-        dropout: Share dropped before the dense layer.
-
-    Input shape:
-        `(B, 28, 28, 6)` float32 named `image`, as from `NormalizeMotion`.
-
-    Output shape:
-        `(B, classes)` float32 probabilities.
-
-    Raises:
-        UserError: If the weights cannot be had or do not fit.
-    """
+    """Build what has weights, from normalized motion to probabilities."""
     image = keras.Input((SIZE, SIZE, CHANNELS), name="image")
     embedding = even_embedding(image, dropout)
     shown = keras.layers.Dense(1, dtype="float32", name="expression")(embedding)
@@ -280,39 +210,19 @@ def motion_network(
     return network
 
 
-def motion_model(*, classes: int = 4, weights: str = "drawn", dropout: float = 0.1) -> keras.Model:
-    """Build the classifier of motion that was computed beforehand.
-
-    Args:
-        classes: Number of classes.
-        weights: See `motion_network`.
-        dropout: As for `motion_network`.
-
-    Input shape:
-        `(B, 28, 28, 3)` float32 named `motion`, as from `UVStrain`.
-
-    Output shape:
-        `(B, classes)` float32 probabilities.
-    """
+def motion_model(
+    *, classes: int = 4, weights: str = "drawn", dropout: float = 0.1, **_: object
+) -> keras.Model:
+    """Build the classifier of motion that was computed beforehand."""
     motion = keras.Input((SIZE, SIZE, 3), name="motion")
     network = motion_network(classes=classes, weights=weights, dropout=dropout)
     return keras.Model(motion, network(NormalizeMotion(name="encoding")(motion)), name="motion_net")
 
 
-def pair_motion(frame_size: int) -> keras.Model:
+def pair_motion(frame_size: int, *, head_motion: str | None = None) -> keras.Model:
     """Build the weightless part, from the pair to motion `(B, 28, 28, 3)`; see `UVStrain`."""
     inputs = pair_inputs(frame_size)
     gray = RGBToGray(name="gray")
     flow = FarnebackFlow(name="flow")([gray(inputs["onset"]), gray(inputs["apex"])])
-    # NormalizeMotion takes the head's motion out.
-    return keras.Model(inputs, UVStrain(SIZE, head_motion=None, name="cells")(flow), name="motion")
-
-
-MOTION_NET = Architecture(
-    name="motion_net",
-    build=motion_classifier,
-    motion="flow",
-    recipe=Recipe(batch_size=32, epochs=60, patience=12, dropout=0.1),
-    weights="drawn",
-    network_size=SIZE,
-)
+    cells = UVStrain(SIZE, head_motion=head_motion, name="cells")(flow)
+    return keras.Model(inputs, cells, name="motion")

@@ -1,4 +1,4 @@
-"""A recogniser that works out of the box: motion_net with weights learnt from drawn fields."""
+"""A recognizer that works out of the box: motion_net with weights learned from drawn fields."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ from casme_tf.models.motion_net import (
     read_weights,
 )
 
+__all__ = ["DrawnArtifact", "Recognition", "load"]
+
 SCHEMES = {scheme.name: scheme for scheme in (FOUR, MEGC3)}
 """The class schemes that it answers in."""
 
 FRAME = 224
-"""Side of a crop, px, that strengths are told for."""
+"""Side of a crop, px, that strengths refer to."""
 
 _BATCH = 16
 
@@ -45,7 +47,7 @@ def load(scheme: str = "four", *, weights: Path | None = None) -> keras.Model:
     Returns:
         A model from `motion` `(B, 28, 28, 3)`, as from `UVStrain` (dx and dy in any unit, strain
         in px per px, with or without the head's motion), to `probabilities` `(B, C)`. Where
-        nothing is expressed they are all alike; see `threshold`.
+        nothing is expressed they are all equal; see `threshold`.
 
     Raises:
         UserError: If there is no such scheme, or the weights are none.
@@ -61,20 +63,7 @@ def load(scheme: str = "four", *, weights: Path | None = None) -> keras.Model:
 
 
 def load_action_units(*, weights: Path | None = None) -> keras.Model:
-    """Return the detector of action units.
-
-    Args:
-        weights: As for `load`.
-
-    Returns:
-        A model from `motion`, as for `load`, to a dictionary: `action_units` `(B, 17)`, the
-        probability that each of `ACTION_UNITS` acts, and `strengths` `(B, 17)`, about the largest
-        displacement by each if it does, px of a crop of 224 px.
-
-    Example:
-        >>> load_action_units()(np.zeros((1, 28, 28, 3), "float32"))["strengths"].shape
-        TensorShape([1, 17])
-    """
+    """Return the detector of action units."""
     motion, heads = _heads(weights)
     return keras.Model(motion, _units(heads), name="motion_net_units")
 
@@ -82,19 +71,7 @@ def load_action_units(*, weights: Path | None = None) -> keras.Model:
 def load_pair_model(
     scheme: str = "four", *, frame_size: int = FRAME, weights: Path | None = None
 ) -> keras.Model:
-    """Return the model from a pair of frames to all answers, its optical flow in the graph.
-
-    Args:
-        scheme: As for `load`.
-        frame_size: Side of the frames, px.
-        weights: As for `load`.
-
-    Returns:
-        A model from a dictionary with `onset` and `apex`, each `(B, S, S, 3)` uint8 RGB, cropped
-        with one box, to a dictionary: `motion` `(B, 28, 28, 3)`, `probabilities` `(B, C)`,
-        `expression` `(B, 1)`, the probability that there is any, and `action_units` and
-        `strengths` as for `load_action_units`.
-    """
+    """Return the model from a pair of frames to all answers, its optical flow in the graph."""
     _scheme(scheme)
     image, heads = _heads(weights)
     expression = keras.ops.sigmoid(heads["expression"])
@@ -107,15 +84,7 @@ def load_pair_model(
 
 
 def threshold(scheme: str = "four", *, weights: Path | None = None) -> float:
-    """Return the probability below which the likeliest class is no clear expression.
-
-    It was set on drawn fields that trained nothing, so that of those without an expression one in
-    ten passes it.
-
-    Args:
-        scheme: As for `load`.
-        weights: As for `load`.
-    """
+    """Return the probability below which the likeliest class is no clear expression."""
     return read_training(weights or drawn_file())["thresholds"][_scheme(scheme).name]
 
 
@@ -125,7 +94,7 @@ class Recognition:
 
     Attributes:
         label: The likeliest class, or None if there is no clear expression.
-        probabilities: Probability by class; all alike where nothing is expressed.
+        probabilities: Probability by class; all equal where nothing is expressed.
         expression: Probability that there is an expression at all.
         action_units: Probability that it acts, by number of the action unit; 45 is a blink.
         strengths: About the largest displacement by each action unit, if it acts, px of a crop of
@@ -178,28 +147,14 @@ class DrawnArtifact:
             self._graph = tf.function(self._model).get_concrete_function(signature)
 
     def __call__(self, pair: Pair) -> np.ndarray:
-        """Return the probabilities of `n` pairs, `(n, classes)` float32.
-
-        Args:
-            pair: `onset` and `apex`, each `(n, S, S, 3)` uint8 RGB, cut with one box.
-
-        Raises:
-            UserError: If the frames are not such a pair.
-        """
+        """Return the probabilities of `n` pairs, `(n, classes)` float32."""
         require_pair(pair, FRAME)
         starts = range(0, len(pair["onset"]), _BATCH)
         parts = [{name: frames[i : i + _BATCH] for name, frames in pair.items()} for i in starts]
         return np.concatenate([self._answer(part)["probabilities"] for part in parts])
 
     def look(self, pair: Pair) -> Recognition:
-        """Return everything that it sees in one pair.
-
-        Args:
-            pair: As for a call, n being 1.
-
-        Raises:
-            UserError: If the frames are not one such pair.
-        """
+        """Return everything that it sees in one pair."""
         require_pair(pair, FRAME)
         if len(pair["onset"]) != 1:
             raise UserError(f"Give one pair at a time to look at. Received: {len(pair['onset'])}.")
@@ -216,7 +171,7 @@ class DrawnArtifact:
         )
 
     def _answer(self, pair: Pair) -> dict[str, np.ndarray]:
-        # Not traced unless asked for: a graph of the optical flow takes longer than many answers.
+        # Not traced by default: a graph of the optical flow takes longer than many answers.
         single = len(pair["onset"]) == 1
         model = self._graph if self._graph is not None and single else self._model
         answers = model({name: tf.constant(frames) for name, frames in pair.items()})

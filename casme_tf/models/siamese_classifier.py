@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import keras
 
-from casme_tf.models.architecture import Architecture, Recipe, pair_inputs
-from casme_tf.models.backbone import resnet50_backbone
-from casme_tf.models.heads import classify, embed
+from casme_tf.models.architecture import pair_inputs
+from casme_tf.models.backbone import resnet50_backbone, siamese_head
+
+__all__ = ["siamese_classifier"]
 
 
 def siamese_classifier(
@@ -16,6 +17,7 @@ def siamese_classifier(
     classes: int = 4,
     weights: str = "none",
     dropout: float = 0.25,
+    **_: object,
 ) -> keras.Model:
     """Build the classifier of the difference between the frames' embeddings.
 
@@ -56,22 +58,20 @@ def _motion(frame_size: int, network_size: int) -> keras.Model:
     return keras.Model(inputs, {name: resize(x) for name, x in inputs.items()}, name="motion")
 
 
+def siamese_network(
+    *, network_size: int, classes: int, weights: str, dropout: float, **_: object
+) -> keras.Model:
+    """Build the trained part, from `onset` and `apex` `(B, network_size, network_size, 3)`."""
+    return _network(network_size, classes, weights, dropout)
+
+
 def _network(size: int, classes: int, weights: str, dropout: float) -> keras.Model:
-    image = keras.Input((size, size, 3), name="image")
-    embedding = keras.Model(
-        image, embed(resnet50_backbone(size, weights)(image), dropout), name="embedding"
-    )
+    """From both images to probabilities."""
     frames = {name: keras.Input((size, size, 3), name=name) for name in ("onset", "apex")}
-    # One batch of both frames: batch normalisation must treat onset and apex alike.
-    both = embedding(keras.ops.concatenate([frames["onset"], frames["apex"]], axis=0))
+    # One batch of both frames: batch normalization must treat onset and apex the same.
+    both = resnet50_backbone(size, weights)(
+        keras.ops.concatenate([frames["onset"], frames["apex"]], axis=0)
+    )
     onset, apex = keras.ops.split(both, 2, axis=0)
-    difference = keras.layers.Subtract(name="difference")([onset, apex])
-    return keras.Model(frames, classify(difference, classes), name="network")
-
-
-SIAMESE = Architecture(
-    name="siamese",
-    build=siamese_classifier,
-    motion="pair",
-    recipe=Recipe(batch_size=32, epochs=120, patience=12, dropout=0.25),
-)
+    head = siamese_head(classes=classes, dropout=dropout)
+    return keras.Model(frames, head({"onset": onset, "apex": apex}), name="network")

@@ -9,6 +9,8 @@ from typing import TypeVar
 import numpy as np
 import tensorflow as tf
 
+__all__ = ["Augmentation"]
+
 Flow = TypeVar("Flow", np.ndarray, tf.Tensor)
 
 
@@ -31,16 +33,7 @@ class Augmentation:
     brightness: float = 0.1
 
     def draw(self, count: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        """Draw the linear maps and shifts of `count` clips.
-
-        Args:
-            count: Number of clips, B.
-            seed: `(2,)` int32; the same seed gives the same draw.
-
-        Returns:
-            `(B, 2, 3)` float32: where a point `(x, y)` goes, relative to the image's centre and
-            in units of its side: `[:, :, :2] @ (x, y) + [:, :, 2]`.
-        """
+        """Draw the linear maps and shifts of `count` clips, `(B, 2, 3)` float32."""
         draws = tf.random.stateless_uniform([count, 5], seed, -1.0, 1.0)
         angle = draws[:, 0] * self.rotation * math.pi / 180
         size = 1 + draws[:, 1] * self.scale
@@ -54,16 +47,7 @@ class Augmentation:
 def augment_pair(
     pair: dict[str, tf.Tensor], augmentation: Augmentation, seed: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """Change both frames of each clip in the same way.
-
-    Args:
-        pair: `onset` and `apex`, each `(B, n, n, 3)` float32, 0…255.
-        augmentation: The ranges.
-        seed: `(2,)` int32.
-
-    Returns:
-        The same shapes, 0…255.
-    """
+    """Change both frames of each clip in the same way."""
     count = tf.shape(pair["onset"])[0]
     maps = augmentation.draw(count, seed)
     gain = 1 + augmentation.brightness * tf.random.stateless_uniform(
@@ -73,45 +57,22 @@ def augment_pair(
 
 
 def augment_flow(flow: tf.Tensor, augmentation: Augmentation, seed: tf.Tensor) -> tf.Tensor:
-    """Change a flow field as it would have changed had the frames been changed.
-
-    The field is moved, and its vectors are turned, scaled and mirrored along: mirroring the face
-    negates dx. The magnitude of optical strain, px per px, is the same at any angle and scale, and
-    is only moved.
-
-    Args:
-        flow: `(B, n, n, 2)` float32, dx right, dy down; or `(B, n, n, 3)` with the magnitude of
-            the strain. Of square frames.
-        augmentation: The ranges; brightness does not touch flow.
-        seed: `(2,)` int32.
-
-    Returns:
-        The same shape.
-    """
+    """Change a flow field as it would have changed had the frames been changed."""
     maps = augmentation.draw(tf.shape(flow)[0], seed)
     moved = move(flow, maps)
     vectors = tf.einsum("bij,bhwj->bhwi", maps[:, :, :2], moved[..., :2])
     return tf.concat([vectors, moved[..., 2:]], axis=-1)
 
 
+def vary(arrays: dict[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Change clips at random within the default ranges: pairs as frames, others as flow."""
+    if arrays.keys() == {"onset", "apex"}:
+        return augment_pair(arrays, Augmentation(), seed)
+    return {name: augment_flow(flow, Augmentation(), seed) for name, flow in arrays.items()}
+
+
 def mirror(flow: Flow) -> Flow:
-    """Mirror a flow field left and right, as if both frames had been mirrored.
-
-    Args:
-        flow: `(…, H, W, 2)` float32 array or tensor, dx right, dy down; or `(…, H, W, 3)` with
-            the magnitude of the strain, which has no direction.
-
-    Returns:
-        The same kind and shape: left and right swapped, dx negated.
-
-    Raises:
-        ValueError: If `flow` has neither two nor three channels.
-
-    Example:
-        >>> mirror(np.array([[[1, 2], [3, 4]]], "float32"))
-        array([[[-3.,  4.],
-                [-1.,  2.]]], dtype=float32)
-    """
+    """Mirror a flow field left and right, as if both frames had been mirrored."""
     if len(flow.shape) < 3 or flow.shape[-1] not in (2, 3):
         raise ValueError(
             "flow must have the shape (…, H, W, 2), or (…, H, W, 3) with strain. "
@@ -121,30 +82,15 @@ def mirror(flow: Flow) -> Flow:
 
 
 def move(images: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-    """Move images by affine maps, bilinearly; the border is repeated where nothing is known.
-
-    Args:
-        images: `(B, n, n, C)` float32.
-        maps: `(B, 2, 3)` float32 from `Augmentation.draw`.
-
-    Returns:
-        `(B, n, n, C)` float32.
-    """
+    """Move images by affine maps, bilinearly; the border is repeated where nothing is known."""
     side = tf.cast(tf.shape(images)[1], tf.float32)
-    centre = (side - 1) / 2
+    center = (side - 1) / 2
     inverse = tf.linalg.inv(maps[:, :, :2])
-    # The operator asks for where each output pixel comes from, in pixels from the corner.
-    shift = maps[:, :, 2] * side + centre
-    offset = centre - tf.linalg.matvec(inverse, shift)
+    # The operator takes the place each output pixel comes from, in pixels from the corner.
+    shift = maps[:, :, 2] * side + center
+    offset = center - tf.linalg.matvec(inverse, shift)
     transforms = tf.concat(
-        [
-            inverse[:, 0],
-            offset[:, :1],
-            inverse[:, 1],
-            offset[:, 1:],
-            tf.zeros_like(offset),
-        ],
-        axis=1,
+        [inverse[:, 0], offset[:, :1], inverse[:, 1], offset[:, 1:], tf.zeros_like(offset)], axis=1
     )
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images,

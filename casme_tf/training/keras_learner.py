@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -14,7 +17,57 @@ import tensorflow as tf
 from sklearn.utils.class_weight import compute_class_weight
 
 from casme_tf.arrays import Inputs
-from casme_tf.errors import UserError
+from casme_tf.errors import LeakError, UserError
+from casme_tf.files import atomic_file
+from casme_tf.training.augmentation import vary as vary_clips
+
+__all__ = ["FusedAdam", "KerasLearner", "choose_precision"]
+
+Precision = Literal["float32", "mixed_bfloat16"]
+
+_CPUINFO = Path("/proc/cpuinfo")
+_INSTRUCTIONS = {"avx512_bf16", "amx_bf16"}
+_WORTH_IT = 96  # px; of smaller images casting costs what the products save
+
+
+def choose_precision(network_size: int) -> Precision:
+    """Choose the arithmetic of training.
+
+    bfloat16 is chosen where the processor has instructions for it and images are large enough to
+    gain by it; elsewhere it would be slower. Weights, losses and sums stay float32.
+
+    Args:
+        network_size: Side of the images that the network sees, px.
+
+    Returns:
+        "mixed_bfloat16" or "float32".
+
+    Example:
+        >>> choose_precision(32)
+        'float32'
+    """
+    if network_size >= _WORTH_IT and _INSTRUCTIONS & _processor_flags():
+        return "mixed_bfloat16"
+    return "float32"
+
+
+@contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Let Keras make layers of a policy, such as "mixed_bfloat16", within a block."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _processor_flags() -> set[str]:
+    """Return the instruction sets of the processor that Linux lists; elsewhere none."""
+    if not _CPUINFO.is_file():
+        return set()
+    lines = _CPUINFO.read_text().splitlines()
+    return {flag for line in lines if line.startswith("flags") for flag in line.split()}
 
 
 class FusedAdam:
@@ -28,7 +81,7 @@ class FusedAdam:
         learning_rate: Step size.
 
     Attributes:
-        state: Moments and powers of the decay rates; assign what they were made with to begin anew.
+        state: Moments and powers of the decay rates; assign their first values to start again.
 
     Example:
         >>> weight = keras.Variable([1.0])
@@ -52,11 +105,7 @@ class FusedAdam:
         self.state = [*self._first, *self._second, *self._powers]
 
     def apply(self, gradients: Sequence[tf.Tensor]) -> None:
-        """Take one step.
-
-        Args:
-            gradients: One for each variable, in its shape.
-        """
+        """Take one step."""
         for power, decay in zip(self._powers, (self._BETA_1, self._BETA_2), strict=True):
             power.assign(power * decay)
         moments = zip(self._variables, self._first, self._second, gradients, strict=True)
@@ -83,24 +132,25 @@ class KerasLearner:
     """Trains a classifier with Adam and cross-entropy, for a fixed number of epochs.
 
     One model is traced, once. Each fit gives it the variables of a newly made model (weights,
-    running statistics, the state of dropout), and Adam begins anew: a fit depends on its clips
+    running statistics, the state of dropout), and Adam starts again: a fit depends on its clips
     and its seed alone. Clips weigh the inverse of their class's share. If there are
     validation clips, the weights of the epoch with the lowest validation loss are kept.
 
-    The running statistics of batch normalisation are replaced by their mean over the training
-    clips whenever the model is asked: after some hundred steps Keras's own are still stale.
+    The running statistics of batch normalization are replaced by their mean over the training
+    clips before every prediction: after some hundred steps Keras's own are still stale.
 
     Whatever is random must come from Keras's layers and initializers, whose states are variables.
     TensorFlow is switched to deterministic operations, for the whole process.
 
     Args:
-        make_model: Makes the model, with weights drawn anew. Its inputs are named as the arrays;
+        make_model: Makes the model, with newly drawn weights. Its inputs are named as the arrays;
             a single input takes a single array of any name. It ends in a softmax. If it is
             compiled, its optimizer and loss are not used.
         classes: Number of classes.
         epochs: Number of epochs. Default 100.
         batch_size: Clips in a step; the last step of an epoch has what is left. Default 32.
         learning_rate: Of Adam. Default 1e-3.
+        vary: Change training clips at random in each epoch; see `augmentation.vary`. Default False.
 
     Attributes:
         model: The model, as the last fit left it.
@@ -127,13 +177,15 @@ class KerasLearner:
         epochs: int = 100,
         batch_size: int = 32,
         learning_rate: float = 1e-3,
+        vary: bool = False,
     ) -> None:
         tf.config.experimental.enable_op_determinism()
         self._make_model = lambda: _functional(make_model())
         self._classes = classes
         self._epochs = epochs
         self._batch_size = batch_size
-        self.model = self._make_model()
+        self._vary = vary
+        self.model = make_seeded(self._make_model, 0)
         self._structure = _inputs_of(self.model)
         if tuple(self.model.output_shape) != (None, classes):
             raise UserError(
@@ -154,7 +206,10 @@ class KerasLearner:
             for name, tensor in self._structure.items()
         }
         whole, real = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None,), tf.float32)
-        self._train = tf.function(self._train_epoch, input_signature=[arrays, whole, real, whole])
+        number = tf.TensorSpec((2,), tf.int32)
+        self._train = tf.function(
+            self._train_epoch, input_signature=[arrays, whole, real, whole, number]
+        )
         self._average = tf.function(self._average_statistics, input_signature=[arrays, whole])
         self._answer = tf.function(self._answer_all, input_signature=[arrays])
 
@@ -170,32 +225,49 @@ class KerasLearner:
         *,
         validation: tuple[Inputs, np.ndarray] | None,
         seed: int,
+        state: Path | None = None,
+        on_epoch: Callable[[dict[str, float]], None] | None = None,
     ) -> pd.DataFrame:
-        """Train anew; see `casme_tf.training.learners.Learner`."""
+        """Train from the beginning; see `casme_tf.training.learners.Learner`.
+
+        Args:
+            inputs: Arrays `(n, ...)` by name of the model's inputs.
+            labels: `(n,)` int classes.
+            validation: Inputs and classes of the clips that choose the epoch; None if the number
+                of epochs is fixed.
+            seed: Seed of weights, order, dropout and random changes.
+            state: File in which the training is kept after each epoch, to continue from.
+            on_epoch: Called with each finished epoch's row.
+
+        Returns:
+            One row per epoch: epoch, loss, accuracy and, of validation clips, val_loss and
+            val_accuracy.
+        """
         self._begin(seed)
+        progress = _Progress.load(state, [*self.model.variables, *self._optimizer.state])
         arrays = self._tensors(inputs)
         classes = tf.constant(labels, tf.int32)
         weights = tf.constant(_balanced(np.asarray(labels)), tf.float32)
         rng = np.random.default_rng(seed)
-        rows = []
-        best: list[np.ndarray] = []
-        best_loss = np.inf
         for epoch in range(self._epochs):
             order = tf.constant(rng.permutation(len(labels)), tf.int32)
-            loss, right = self._train(arrays, classes, weights, order)
+            if epoch < len(progress.rows):
+                continue
+            draw = tf.constant([seed % 2**31, epoch], tf.int32)
+            loss, right = self._train(arrays, classes, weights, order, draw)
             row = {"epoch": epoch, "loss": float(loss), "accuracy": float(right)}
             if validation is not None:
                 self._reestimate(arrays, order)
                 row |= self._score(*validation)
-                if row["val_loss"] < best_loss:
-                    best_loss = row["val_loss"]
-                    best = [variable.numpy() for variable in self.model.variables]
-            rows.append(row)
-        if best:
-            _assign(self.model.variables, best)
+            progress.add(row, self.model.variables)
+            progress.save(state, [*self.model.variables, *self._optimizer.state])
+            if on_epoch is not None:
+                on_epoch(row)
+        if progress.best:
+            _assign(self.model.variables, progress.best)
         elif validation is None:
             self._reestimate(arrays, order)
-        return pd.DataFrame(rows)
+        return pd.DataFrame(progress.rows)
 
     def predict(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities; see `casme_tf.training.learners.Learner`."""
@@ -204,6 +276,13 @@ class KerasLearner:
     def _begin(self, seed: int) -> None:
         """Put model and optimizer where a new model would begin."""
         fresh = make_seeded(self._make_model, seed)
+        ours = {id(variable) for variable in self.model.trainable_variables}
+        if any(id(variable) in ours for variable in fresh.trainable_variables):
+            raise LeakError(
+                "Each fold must have a model of its own. Received: a model with variables that "
+                "an earlier fold had. Make all that is trained inside the function that "
+                "makes the model."
+            )
         shapes = [
             [tuple(variable.shape) for variable in model.variables] for model in (self.model, fresh)
         ]
@@ -245,7 +324,12 @@ class KerasLearner:
         return self.model(tensors[0] if single else tensors, training=training)
 
     def _train_epoch(
-        self, arrays: dict[str, tf.Tensor], labels: tf.Tensor, weights: tf.Tensor, order: tf.Tensor
+        self,
+        arrays: dict[str, tf.Tensor],
+        labels: tf.Tensor,
+        weights: tf.Tensor,
+        order: tf.Tensor,
+        draw: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Take one step a batch, the clips in this order; return mean loss and accuracy."""
         count = tf.size(order)
@@ -253,6 +337,8 @@ class KerasLearner:
         for start in tf.range(0, count, self._batch_size):
             rows = order[start : start + self._batch_size]
             batch = {name: tf.gather(array, rows) for name, array in arrays.items()}
+            if self._vary:
+                batch = vary_clips(batch, draw * [1, count] + [0, start])
             truth = tf.gather(labels, rows)
             with tf.GradientTape() as tape:
                 probabilities = self._call(batch, training=True)
@@ -311,7 +397,7 @@ class KerasLearner:
 
 
 def _functional(model: keras.Model) -> keras.Model:
-    """Return a Sequential model as a functional one, whose inputs can be asked for."""
+    """Return a Sequential model as a functional one, whose inputs are known."""
     if isinstance(model, keras.Sequential) and model.built:
         return keras.Model(model.inputs, model.outputs)
     return model
@@ -324,21 +410,38 @@ def make_seeded(make_model: Callable[[], keras.Model], seed: int) -> keras.Model
         return make_model()
 
 
-def describe_layers(model: keras.Model) -> list[Any]:
-    """Return type and settings of each layer, without names, which differ between processes."""
-    described: list[Any] = []
-    for layer in model._flatten_layers():
-        # A model within a model is its layers.
-        config = {} if isinstance(layer, keras.Model) else layer.get_config()
-        text = json.dumps(config, default=lambda value: type(value).__name__)
-        described.append([type(layer).__name__, _without_names(json.loads(text))])
-    return described
+@dataclass
+class _Progress:
+    """The finished epochs of a training, and the best weights so far."""
 
+    rows: list[dict[str, float]]
+    best: list[np.ndarray]
 
-def _without_names(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_names(each) for key, each in value.items() if key != "name"}
-    return [_without_names(each) for each in value] if isinstance(value, list) else value
+    @classmethod
+    def load(cls, path: Path | None, variables: list[Any]) -> _Progress:
+        """Read an interrupted training and put the variables where it was; or begin."""
+        if path is None or not path.is_file():
+            return cls([], [])
+        with np.load(path, allow_pickle=False) as saved:
+            _assign(variables, [saved[f"now/{i}"] for i in range(len(variables))])
+            best = [saved[name] for name in saved.files if name.startswith("best/")]
+            return cls(json.loads(str(saved["rows"])), best)
+
+    def add(self, row: dict[str, float], variables: list[Any]) -> None:
+        """Add an epoch; its weights are the best if its validation loss is the lowest."""
+        lowest = min((r["val_loss"] for r in self.rows if "val_loss" in r), default=np.inf)
+        if row.get("val_loss", np.inf) < lowest:
+            self.best = [variable.numpy() for variable in variables]
+        self.rows.append(row)
+
+    def save(self, path: Path | None, variables: list[Any]) -> None:
+        """Write everything, if a file is named."""
+        if path is None:
+            return
+        arrays = {f"now/{i}": variable.numpy() for i, variable in enumerate(variables)}
+        arrays |= {f"best/{i}": value for i, value in enumerate(self.best)}
+        with atomic_file(path) as temporary:
+            np.savez(temporary, allow_pickle=False, rows=np.array(json.dumps(self.rows)), **arrays)
 
 
 def _inputs_of(model: keras.Model) -> dict[str, keras.KerasTensor]:

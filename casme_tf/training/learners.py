@@ -1,80 +1,25 @@
-"""What a fold needs of a model: fit on some clips, give probabilities for others."""
+"""What a fold needs of a model: fit on some clips, predict probabilities for others."""
 
 from __future__ import annotations
 
-import json
 import sys
-import weakref
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, runtime_checkable
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
-from casme_tf.arrays import Inputs, digest
-from casme_tf.errors import LeakError, UserError
-
-
-class FreshModels:
-    """Make a model for each fold, and refuse one that an earlier fold may have trained.
-
-    A function that hands out one model again and again, or new heads on one trainable backbone,
-    carries what it learnt from a fold's test clips into that fold.
-
-    Args:
-        make_model: Function that makes an untrained model. What is passed to this object is
-            passed on to it.
-
-    Raises:
-        LeakError: When called, if the model or one of its `trainable_variables` was in a model
-            that was made before.
-
-    Example:
-        >>> from sklearn.svm import SVC
-        >>> models = FreshModels(lambda: SVC(kernel="linear"))
-        >>> models() is models()
-        False
-    """
-
-    def __init__(self, make_model: Callable[..., Any]) -> None:
-        self._make_model = make_model
-        self._earlier: dict[int, Callable[[], Any]] = {}
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Make the next fold's model."""
-        model = self._make_model(*args, **kwargs)
-        variables = list(getattr(model, "trainable_variables", None) or [])
-        used = [part for part in [model, *variables] if self._seen(part)]
-        if used:
-            what = "a model" if used[0] is model else f"a model with {len(used)} variables"
-            raise LeakError(
-                "Each fold must have a model of its own. "
-                f"Received: {what} that an earlier fold was given. Make everything that is "
-                "trained anew inside the function that makes the model."
-            )
-        for part in [model, *variables]:
-            self._earlier[id(part)] = _reference(part)
-        return model
-
-    def _seen(self, part: Any) -> bool:
-        # An id is used again once its object is gone, so the object itself is compared.
-        reference = self._earlier.get(id(part))
-        return reference is not None and reference() is part
+from casme_tf.arrays import Inputs, rows_of
+from casme_tf.datasets.splits import Split
+from casme_tf.errors import UserError
 
 
-def _reference(part: Any) -> Callable[[], Any]:
-    """Refer to an object without keeping its memory, where its type allows that."""
-    try:
-        return weakref.ref(part)
-    except TypeError:
-        return lambda: part
-
-
-@runtime_checkable
 class Learner(Protocol):
-    """What can be fitted on clips and asked about others."""
+    """What can be fitted on clips and predict others; each fit starts from the beginning."""
 
     def fit(
         self,
@@ -84,19 +29,7 @@ class Learner(Protocol):
         validation: tuple[Inputs, np.ndarray] | None,
         seed: int,
     ) -> pd.DataFrame | None:
-        """Forget what was learnt before, and learn from some clips.
-
-        Args:
-            inputs: Arrays `(n, ...)` by name.
-            labels: `(n,)` int classes.
-            validation: Inputs and classes of the clips that choose the epoch, or None if the
-                number of epochs is fixed.
-            seed: All that is drawn at random is drawn from it.
-
-        Returns:
-            One row an epoch with columns epoch, loss, accuracy and, of the validation clips,
-            val_loss and val_accuracy; None if there are no epochs.
-        """
+        """Fit on arrays `(n, ...)` by name and `(n,)` int classes; return one row per epoch."""
         ...
 
     def predict(self, inputs: Inputs) -> np.ndarray:
@@ -108,58 +41,30 @@ def as_learner(
     make_model: Callable[[], Any],
     *,
     classes: int,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
+    epochs: int = 100,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
 ) -> Learner:
-    """Give the models that a function makes one face.
-
-    A Keras model and a scikit-learn classifier are made anew for each fit. So is a learner: what
-    it knows of earlier clips goes with it.
-
-    Args:
-        make_model: Makes a `keras.Model`, a scikit-learn classifier or a `Learner`, untrained.
-        classes: Number of classes.
-        epochs: Number of epochs; of Keras models alone, as the next two.
-        batch_size: Clips in a step.
-        learning_rate: Of Adam.
-
-    Returns:
-        The learner.
-
-    Raises:
-        UserError: If it makes something else, or a model that does not fit.
-
-    Example:
-        >>> from sklearn.linear_model import LogisticRegression
-        >>> settings = {"epochs": 1, "batch_size": 1, "learning_rate": 0.1}
-        >>> learner = as_learner(LogisticRegression, classes=2, **settings)
-        >>> learner.fit({"x": np.array([[-1.0], [1.0]])}, np.array([0, 1]), validation=None, seed=0)
-        >>> learner.predict({"x": np.array([[9.0]])}).argmax()
-        np.int64(1)
-    """
+    """Wrap the models that a function makes in a common interface."""
     _require_maker(make_model)
-    make_fresh = FreshModels(make_model)
-    model = make_fresh()
+    model = make_model()
     if isinstance(model, BaseEstimator):
-        return SklearnLearner(make_fresh, classes=classes)
+        return SklearnLearner(make_model, classes=classes)
     import keras  # a scikit-learn classifier needs no TensorFlow
 
     if isinstance(model, keras.Model):
         from casme_tf.training.keras_learner import KerasLearner
 
         return KerasLearner(
-            make_fresh,
+            make_model,
             classes=classes,
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
         )
-    if isinstance(model, Learner):
-        return _EachFoldItsOwn(make_fresh)
     raise UserError(
-        "make_model must return a keras.Model, a scikit-learn classifier or an object with fit "
-        f"and predict. Received: {type(model).__name__}."
+        "make_model must return a keras.Model or a scikit-learn classifier. "
+        f"Received: {type(model).__name__}."
     )
 
 
@@ -175,18 +80,7 @@ def _require_maker(make_model: Any) -> None:
 
 
 class SklearnLearner:
-    """Fits scikit-learn classifiers on the inputs laid out as one row of numbers a clip.
-
-    Of a classifier without `predict_proba`, the softmax of `decision_function` stands for the
-    probabilities, or 1 for the class that it predicts: right for classes, not for confidence.
-
-    Every `random_state` that is left open is set to the seed. Validation clips are not used: there
-    is no epoch to choose.
-
-    Args:
-        make_model: Makes an unfitted classifier.
-        classes: Number of classes. One that training lacks has the probability 0.
-    """
+    """Fits scikit-learn classifiers on the inputs laid out as one row of numbers a clip."""
 
     def __init__(self, make_model: Callable[[], Any], *, classes: int) -> None:
         self._make_model = make_model
@@ -201,7 +95,7 @@ class SklearnLearner:
         seed: int,
     ) -> None:
         """Fit a new classifier; see `Learner`."""
-        model = self._make_model()
+        model = clone(self._make_model())  # what was fitted before is forgotten
         drawn = [
             name
             for name, value in model.get_params().items()
@@ -230,80 +124,77 @@ def _probabilities(model: Any, rows: np.ndarray) -> np.ndarray:
     return (model.predict(rows)[:, None] == model.classes_).astype(float)
 
 
-class _EachFoldItsOwn:
-    """Fits a new learner each time."""
-
-    def __init__(self, make_model: Callable[[], Learner]) -> None:
-        self._make_model = make_model
-
-    def fit(
-        self,
-        inputs: Inputs,
-        labels: np.ndarray,
-        *,
-        validation: tuple[Inputs, np.ndarray] | None,
-        seed: int,
-    ) -> pd.DataFrame | None:
-        self._learner = self._make_model()
-        return self._learner.fit(inputs, labels, validation=validation, seed=seed)
-
-    def predict(self, inputs: Inputs) -> np.ndarray:
-        return self._learner.predict(inputs)
-
-
-def describe_model(make_model: Callable[[], Any], seed: int) -> dict[str, Any]:
-    """Say what a function makes, the same in every process.
-
-    Two descriptions differ if the models differ in type, in a setting, or in the weights that they
-    begin with. Of a learner of one's own, attributes that are numbers or texts are settings.
-
-    Args:
-        make_model: Makes the model.
-        seed: Seed of the weights that a Keras model begins with.
-
-    Returns:
-        `type`, `settings` and `weights`, a digest or None; fit for JSON.
-
-    Example:
-        >>> from sklearn.svm import SVC
-        >>> describe_model(lambda: SVC(C=3.0), seed=0)["settings"]["C"]
-        3.0
-    """
-    kind = "scikit-learn"
-    model = make_model()
-    weights = None
-    if isinstance(model, BaseEstimator):
-        settings = _plain(model.get_params())
-    else:
-        import keras
-
-        if isinstance(model, keras.Model):
-            from casme_tf.training.keras_learner import describe_layers, make_seeded
-
-            model = make_seeded(make_model, seed)
-            kind, settings = "Keras", describe_layers(model)
-            weights = digest([np.asarray(value) for value in model.get_weights()])
-        else:
-            kind, settings = "learner", _plain(vars(model))
-    name = f"{kind}: {type(model).__module__}.{type(model).__qualname__}"
-    return {"type": name, "settings": json.loads(json.dumps(settings)), "weights": weights}
-
-
 def _flatten(inputs: Inputs) -> np.ndarray:
     """Lay out every clip as one row, `(n, numbers)`."""
     return np.concatenate([np.reshape(array, (len(array), -1)) for array in inputs.values()], 1)
 
 
-def _plain(value: Any) -> Any:
-    """Return what of a setting is the same in every process: numbers, texts, names of the rest."""
-    if isinstance(value, (bool, int, float, str, type(None))):
-        return value
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return digest(value)
-    if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return getattr(value, "__qualname__", type(value).__qualname__)
+Transform = Callable[[Inputs], Inputs]
+
+
+@dataclass(frozen=True, eq=False)
+class FoldResult:
+    """Result of one fold."""
+
+    name: str
+    probabilities: np.ndarray
+    history: pd.DataFrame | None
+
+
+def run_fold(
+    learner: Learner,
+    inputs: Inputs,
+    labels: np.ndarray,
+    split: Split,
+    *,
+    classes: int,
+    seed: int,
+    mirror: Transform | None,
+) -> FoldResult:
+    """Fit a learner on copies of a fold's training clips, then predict its test clips."""
+    validation = None
+    if len(split.validation):
+        validation = rows_of(inputs, split.validation), labels[split.validation]
+    history = learner.fit(
+        *training_side(inputs, labels, split.train, mirror),
+        validation=validation,
+        seed=fold_seed(seed, split.name),
+    )
+    probabilities = np.asarray(learner.predict(rows_of(inputs, split.test)))
+    wanted = (len(split.test), classes)
+    if probabilities.shape != wanted:
+        raise UserError(
+            f"A model must return one probability a clip and class, {wanted} in fold "
+            f"{split.name}. Received: shape {probabilities.shape}."
+        )
+    if (probabilities < 0).any() or not np.allclose(probabilities.sum(1), 1, atol=1e-3):
+        raise UserError(
+            f"A clip's probabilities must be from 0 to 1 and add up to 1. Received in fold "
+            f"{split.name}: rows that add up to {probabilities.sum(1).min():.3g} and more. "
+            "End the network in a softmax, and see whether its loss is a number."
+        )
+    return FoldResult(split.name, probabilities, history)
+
+
+def training_side(
+    inputs: Inputs, labels: np.ndarray, train: np.ndarray, mirror: Transform | None
+) -> tuple[Inputs, np.ndarray]:
+    """Return copies of the training clips and their classes, then their mirrored copies if any."""
+    rows = rows_of(inputs, train)
+    if mirror is None:
+        return rows, labels[train]
+    mirrored = mirror(rows)
+    shapes = [{name: np.shape(x) for name, x in each.items()} for each in (rows, mirrored)]
+    if shapes[0] != shapes[1]:
+        raise UserError(
+            "mirror must return arrays of the same names and shapes. "
+            f"Received: {shapes[1]} for {shapes[0]}."
+        )
+    both = {name: np.concatenate([x, mirrored[name]]) for name, x in rows.items()}
+    return both, np.tile(labels[train], 2)
+
+
+def fold_seed(seed: int, fold: str) -> int:
+    """Return a seed for each fold that does not depend on the other folds."""
+    sequence = np.random.SeedSequence([seed, zlib.crc32(fold.encode())])
+    return int(sequence.generate_state(1)[0])

@@ -16,32 +16,19 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
-from sklearn.preprocessing import StandardScaler
 from support import motion_clips as motion_clips_module
 from support.motion_clips import motion_clips, small_network
 
-from casme_tf.arrays import Inputs
 from casme_tf.datasets.splits import PROTOCOLS, Split
 from casme_tf.errors import LeakError, UserError
 from casme_tf.evaluation.cross_validation import cross_validate
-from casme_tf.evaluation.crossval_inputs import mirror_motion
-from casme_tf.evaluation.provenance import fit_on
+from casme_tf.training.inputs import mirror_motion
 
 MOTION, LABELS, SUBJECTS = motion_clips(signal=1.5)
 PROBABILITIES = ["0", "1", "2"]
 
 logistic = partial(LogisticRegression, max_iter=2000)
 quick = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01}
-
-
-def standardize(inputs: Inputs) -> partial:
-    """Learn mean and spread of the training clips; see `apply`."""
-    motion = inputs["motion"]
-    return partial(apply, motion.mean(0), motion.std(0))
-
-
-def apply(mean: np.ndarray, spread: np.ndarray, inputs: Inputs) -> Inputs:
-    return {"motion": (inputs["motion"] - mean) / spread}
 
 
 def test_scikit_learn_answers_as_in_its_own_cross_validation():
@@ -102,32 +89,6 @@ def test_copies_reach_the_training_side_alone():
 
     cross_validate(Recorder, {"m": MOTION}, LABELS, SUBJECTS, mirror=mirror_motion)
     assert seen == 8 * [(84, 84), 6]
-
-
-def test_what_is_computed_from_clips_is_that_of_the_training_side():
-    flat = MOTION.reshape(len(MOTION), -1)
-    table = cross_validate(logistic, {"motion": MOTION}, LABELS, SUBJECTS, preprocess=standardize)
-    for subject in np.unique(SUBJECTS):
-        train = subject != SUBJECTS
-        scaler = StandardScaler().fit(flat[train])
-        model = logistic().fit(scaler.transform(flat[train]), LABELS[train])
-        expected = model.predict_proba(scaler.transform(flat[~train]))
-        np.testing.assert_allclose(
-            table.loc[table["subject"] == subject, PROBABILITIES], expected, atol=1e-3
-        )
-
-
-def test_statistics_of_test_clips_are_refused():
-    everybody = np.arange(len(LABELS))
-    scaling = fit_on(standardize, everybody, {"motion": MOTION}, name="scaling")
-    with pytest.raises(LeakError, match=r"scaling.*training"):
-        cross_validate(logistic, {"motion": MOTION}, LABELS, SUBJECTS, preprocess=scaling)
-    split = PROTOCOLS["subject-holdout"](SUBJECTS, LABELS, seed=0)[0]
-    scaling = fit_on(standardize, split.train, {"motion": MOTION}, name="scaling")
-    table = cross_validate(
-        logistic, {"motion": MOTION}, LABELS, SUBJECTS, protocol=[split], preprocess=scaling
-    )
-    assert len(table) == len(split.test)
 
 
 def test_a_subject_on_both_sides_is_refused():

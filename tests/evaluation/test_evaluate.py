@@ -9,8 +9,9 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from casme_tf.cli.main import main
 from casme_tf.errors import UserError
-from casme_tf.evaluation.evaluate import evaluate, evaluate_artifacts, summarize
-from casme_tf.evaluation.reports.pictures import draw_pictures
+from casme_tf.evaluation.evaluate import evaluate, evaluate_artifacts
+from casme_tf.evaluation.reports.html import draw_pictures
+from casme_tf.evaluation.results import summarize
 from casme_tf.labels import CLASSES
 from casme_tf.runs import ARTIFACTS
 
@@ -44,7 +45,9 @@ def test_the_test_clips_alone_are_measured_and_the_protocol_is_said(run):
     assert metrics["protocol"] == "subject-holdout"
     assert metrics["leak"] is None
     assert metrics["epoch_chosen_on"] == "validation subjects"
-    train_classes = json.loads((run / "config.json").read_text())["split"]["train"]["classes"]
+    train_classes = json.loads((run / "config.json").read_text())["split"]["parts"]["train"][
+        "classes"
+    ]
     assert metrics["largest_class"] == max(train_classes, key=train_classes.get)
 
 
@@ -101,10 +104,14 @@ def test_a_perfect_answer_beats_the_largest_class_and_a_constant_one_does_not():
             "y_true": rng.choice(CLASSES, 80, p=[0.4, 0.4, 0.1, 0.1]),
         }
     )
-    perfect = summarize(table.assign(y_pred=table["y_true"]), "negative", resamples=300)
+    perfect = summarize(
+        table.assign(y_pred=table["y_true"]), "negative", classes=CLASSES, resamples=300
+    )
     assert perfect["figures"]["accuracy"]["model"] == 1
     assert perfect["figures"]["accuracy"]["difference"][0] > 0.4
-    constant = summarize(table.assign(y_pred="negative"), "negative", resamples=300)
+    constant = summarize(
+        table.assign(y_pred="negative"), "negative", classes=CLASSES, resamples=300
+    )
     assert constant["figures"]["accuracy"]["difference"] == [0, 0]
     assert constant["classes"]["positive"] == {"precision": None, "recall": 0, "f1": 0}
 

@@ -1,4 +1,4 @@
-"""The recogniser that comes with this package, on a photograph moved by drawn action units."""
+"""The recognizer that comes with this package, on a photograph moved by drawn action units."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def artifact() -> DrawnArtifact:
     ("units", "label"),
     [("6+12", "positive"), ("12", "positive"), ("1+2", "surprise"), ("4+7", "negative")],
 )
-def test_a_photograph_that_is_made_to_move_is_recognised(artifact, units, label):
+def test_a_photograph_that_is_made_to_move_is_recognized(artifact, units, label):
     answer = artifact.look(photograph(units))
     assert answer.label == label
     acting = {int(unit) for unit in units.split("+")}

@@ -88,7 +88,7 @@ def test_a_shift_moves_by_its_share_of_the_side():
 
 def test_augmented_flow_is_the_flow_of_augmented_frames():
     """Frames warped by a known field, then turned, are related by the turned field."""
-    # A field that varies slowly: f(x, y) relative to the centre, in px.
+    # A field that varies slowly: f(x, y) relative to the center, in px.
     side = 64
     y, x = np.mgrid[:side, :side].astype(np.float32) - (side - 1) / 2
     flow = np.stack([1.5 + 0.02 * y, -0.8 + 0.03 * x], axis=-1)[None]

@@ -23,6 +23,8 @@ def test_a_siamese_run_on_the_random_split_is_marked_as_leaking_and_served(data_
         runs=tmp_path,
         split="random",
         weights="none",
+        backbone="trained",
+        choose_epoch=True,
         frame_size=64,
         network_size=32,
         epochs=1,

@@ -1,4 +1,4 @@
-"""Two runs on the same clips: how far they lie apart, and what may be said of that."""
+"""Two runs on the same clips: their differences, tests, and conclusions."""
 
 from __future__ import annotations
 
@@ -12,21 +12,17 @@ import pandas as pd
 
 from casme_tf import formatting
 from casme_tf.errors import UserError
-from casme_tf.evaluation.comparison import (
-    Difference,
-    McNemar,
-    compare,
-    discordant_clips,
-    mcnemar,
-)
+from casme_tf.evaluation.comparison import Difference, McNemar, compare, discordant_clips, mcnemar
 from casme_tf.evaluation.reports.figures import comparison_figure
 from casme_tf.evaluation.results import RunResults
 from casme_tf.formatting import FEWEST_SUBJECTS, FIGURE_NAMES
 from casme_tf.plotting import save_png
 from casme_tf.runs import RUNS, run_folder
 
+__all__ = ["compare_runs"]
+
 COMPARISONS = "comparisons"
-"""Folder of comparisons, beside the runs."""
+"""Folder of comparisons, in the folder of all runs."""
 
 LEVEL = 0.05
 """A p-value from here on is taken for chance."""
@@ -34,15 +30,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class RunComparison:
-    """What comparing two runs gave.
-
-    Attributes:
-        first: The first run.
-        second: The second run.
-        joined: Table from `comparison.join_predictions`.
-        differences: By name of the figure, first minus second.
-        clips: McNemar's test on single clips.
-    """
+    """What comparing two runs gave."""
 
     first: RunResults
     second: RunResults
@@ -71,11 +59,7 @@ class RunComparison:
         return _conclude(self)
 
     def describe(self, *, clips: bool = False) -> str:
-        """Return all of it for the terminal.
-
-        Args:
-            clips: List the clips that one run alone answered right.
-        """
+        """Return all of it for the terminal."""
         names = self.first.name, self.second.name
         rows = {
             FIGURE_NAMES.get(key, key): {
@@ -87,8 +71,8 @@ class RunComparison:
             }
             for key, found in self.differences.items()
         }
-        people = formatting.count(len(self.subjects), "subject")
-        head = f"{formatting.count(len(self.joined), 'clip')} of {people}; difference: "
+        subjects = formatting.count(len(self.subjects), "subject")
+        head = f"{formatting.count(len(self.joined), 'clip')} of {subjects}; difference: "
         head += f"{names[0]} minus {names[1]}; intervals and p by subject"
         test = self.clips
         counts = (
@@ -105,12 +89,8 @@ class RunComparison:
         return "\n".join(lines)
 
     def to_json(self, *, clips: bool = False) -> dict[str, Any]:
-        """Return all of it as JSON takes it; what cannot be computed is None.
-
-        Args:
-            clips: Include the clips that one run alone answered right.
-        """
-        told = {
+        """Return all of it as JSON takes it; what cannot be computed is None."""
+        content = {
             "first": self.first.name,
             "second": self.second.name,
             "clips": len(self.joined),
@@ -121,8 +101,8 @@ class RunComparison:
             "conclusion": self.conclude(),
         }
         if clips:
-            told["discordant"] = self.discordant.to_dict("records")
-        return told
+            content["discordant"] = self.discordant.to_dict("records")
+        return content
 
 
 def compare_runs(
@@ -142,9 +122,6 @@ def compare_runs(
 
     Raises:
         UserError: If one is no evaluated run, or they did not answer the same clips.
-
-    Example:
-        >>> print(compare_runs("flow", "siamese").describe())  # doctest: +SKIP
     """
     if run_a == run_b:
         raise UserError(f"Two different runs must be named. Received: {run_a} twice.")
@@ -170,18 +147,7 @@ def compare_runs(
 
 
 def draw_comparison(comparison: RunComparison, path: Path) -> Path:
-    """Draw the differences with their intervals, and the change of each subject.
-
-    Args:
-        comparison: What was compared.
-        path: PNG file to write.
-
-    Returns:
-        The file.
-
-    Raises:
-        UserError: If the file cannot be written.
-    """
+    """Draw the differences with their intervals, and the change of each subject."""
     rows = {
         FIGURE_NAMES.get(key, key): [found.difference, *found.interval]
         for key, found in comparison.differences.items()
@@ -197,7 +163,7 @@ def draw_comparison(comparison: RunComparison, path: Path) -> Path:
 
 
 def default_picture(run_a: str, run_b: str, runs: Path) -> Path:
-    """Return where the picture of a comparison goes unless it is told."""
+    """Return the default path of the picture of a comparison."""
     return runs / COMPARISONS / f"{run_a}-vs-{run_b}.png"
 
 
@@ -213,27 +179,27 @@ def _conclude(done: RunComparison) -> list[str]:
     if len(set(protocols.values())) > 1:
         sentences.append(
             f"The protocols differ ({first}: {protocols[first]}, {second}: {protocols[second]}), "
-            "so that the models may have been fitted on unlike amounts of data."
+            "so that the models may have been fitted on different amounts of data."
         )
     if len(leaks) == 1:
-        sentences.append("Leaking figures beside others do not say which run is better.")
+        sentences.append("Leaking figures next to others do not show which run is better.")
     else:
         sentences.append(_verdict(done.differences["uf1"], first, second))
-    people = len(done.subjects)
+    subjects = len(done.subjects)
     # The least p-value that swapping can give: all one way, or all the other.
-    least = 2.0 ** (1 - people)
-    if people > 1 and least >= LEVEL:
+    least = 2.0 ** (1 - subjects)
+    if subjects > 1 and least >= LEVEL:
         sentences.append(
-            f"{people} subjects are too few for the test: were one run better for each of them, "
+            f"{subjects} subjects are too few for the test: were one run better for each of them, "
             f"p would still be {formatting.number(least)}."
         )
-    elif people < 20:
-        sentences.append(f"Intervals over {people} subjects are rough.")
+    elif subjects < 20:
+        sentences.append(f"Intervals over {subjects} subjects are rough.")
     by_clip, by_subject = done.clips.p_value, done.differences["accuracy"].p_value
     if by_clip < LEVEL <= by_subject:
         sentences.append(
             "McNemar's test finds a difference and the test by subject does not: it takes clips "
-            "of one person as independent, so trust the test by subject."
+            "of one subject as independent, so trust the test by subject."
         )
     sentences.append(
         "What is compared are two trained models, not two methods: training again with another "
@@ -245,29 +211,29 @@ def _conclude(done: RunComparison) -> list[str]:
 def _verdict(found: Difference, first: str, second: str) -> str:
     if any(math.isnan(bound) for bound in (*found.interval, found.p_value)):
         return (
-            f"Fewer than {FEWEST_SUBJECTS} subjects show nothing about other people: there is no "
-            "interval."
+            f"Fewer than {FEWEST_SUBJECTS} subjects show nothing about other subjects: there is "
+            "no interval."
         )
-    told = (
+    by = (
         f"{formatting.number(abs(found.difference))}; difference "
         f"{formatting.interval(found.interval, '+.3f')}, "
         f"p {'' if found.p_value < 0.001 else '= '}{formatting.p_value(found.p_value)}"
     )
     low, high = found.interval
-    apart, tested = low > 0 or high < 0, found.p_value < LEVEL
+    excluded, rejected = low > 0 or high < 0, found.p_value < LEVEL
     ahead = first if found.difference > 0 else second
-    if apart and tested:
-        return f"{ahead} is better for these people: its UF1 is higher by {told}."
-    if apart or tested:
+    if excluded and rejected:
+        return f"{ahead} is better on these subjects: its UF1 is higher by {by}."
+    if excluded or rejected:
         which = (
             "the interval leaves out zero and the test does not reject it"
-            if apart
+            if excluded
             else ("the test rejects zero and the interval holds it")
         )
-        return f"Undecided: {which} (UF1 of {ahead} higher by {told}). Test more people."
+        return f"Undecided: {which} (UF1 of {ahead} higher by {by}). Test more subjects."
     return (
-        f"No difference is shown (UF1 of {ahead} higher by {told}). That is not that they are "
-        "alike: any difference in the interval is possible."
+        f"No difference is shown (UF1 of {ahead} higher by {by}). That does not show that they "
+        "are equal: any difference in the interval is possible."
     )
 
 

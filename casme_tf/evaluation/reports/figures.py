@@ -18,15 +18,7 @@ from casme_tf.plotting import ACCENT, INK, MUTED, PALE, STYLE, panel
 
 @matplotlib.rc_context(STYLE)
 def precision_recall_figure(curve: PrecisionRecall, operating: tuple[float, float]) -> Figure:
-    """Draw the curve of one class with its band and the precision of answering at random.
-
-    Args:
-        curve: The curve.
-        operating: Recall and precision of the answers themselves; NaN where there is none.
-
-    Returns:
-        A figure of 2.3 by 2.2 inches.
-    """
+    """Draw the curve of one class with its band and the precision of answering at random."""
     figure, axes = panel(2.3, 2.2)
     axes.fill_between(GRID, *curve.band, color=ACCENT[0], alpha=0.14, linewidth=0)
     axes.axhline(curve.share, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
@@ -47,15 +39,7 @@ def precision_recall_figure(curve: PrecisionRecall, operating: tuple[float, floa
 
 @matplotlib.rc_context(STYLE)
 def reliability_figure(bins: pd.DataFrame, chance: Consistency) -> Figure:
-    """Draw how often answers of each confidence were right, above how many there are of each.
-
-    Args:
-        bins: Table from `calibration.reliability`.
-        chance: What true probabilities would show in the same bins.
-
-    Returns:
-        A figure of 3.6 by 3.9 inches.
-    """
+    """Draw how often answers of each confidence were right, above how many there are of each."""
     figure = Figure(figsize=(3.6, 3.9), layout="constrained")
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     filled = bins[bins["clips"] > 0]
@@ -80,22 +64,11 @@ def reliability_figure(bins: pd.DataFrame, chance: Consistency) -> Figure:
 
 @matplotlib.rc_context(STYLE)
 def training_figure(histories: pd.DataFrame, measure: str, validation: str) -> Figure:
-    """Draw one measure by epoch: all folds thin, their mean bold, and the epochs kept.
-
-    The mean ends where the first fold ends, since later it would be of other folds.
-
-    Args:
-        histories: Columns fold, epoch and the measure, and `val_` with it where there is one.
-        measure: `loss` or `accuracy`.
-        validation: On whose clips the validation curves are, for the legend.
-
-    Returns:
-        A figure of 4.2 by 2.7 inches.
-    """
+    """Draw one measure by epoch: all folds thin, their mean bold, and the epochs kept."""
     figure, axes = panel(4.2, 2.7)
     several = histories["fold"].nunique() > 1
     first = histories["epoch"].min()
-    for column, label, colour in (
+    for column, label, color in (
         (measure, "training", ACCENT[0]),
         (f"val_{measure}", validation, ACCENT[1]),
     ):
@@ -105,10 +78,10 @@ def training_figure(histories: pd.DataFrame, measure: str, validation: str) -> F
         epochs = table.index - first + 1
         dot = "o" if len(table) == 1 else ""
         if several:
-            axes.plot(epochs, table, color=colour, linewidth=0.5, alpha=0.35, marker=dot)
+            axes.plot(epochs, table, color=color, linewidth=0.5, alpha=0.35, marker=dot)
         mean = table.mean(axis=1).where(table.notna().all(axis=1))
         label = f"{label}, mean of folds" if several else label
-        axes.plot(epochs, mean, color=colour, linewidth=1.9, label=label, marker=dot)
+        axes.plot(epochs, mean, color=color, linewidth=1.9, label=label, marker=dot)
     kept = kept_epochs(histories)
     if not several and len(kept):
         epoch = kept.iloc[0] - first + 1
@@ -133,18 +106,7 @@ def kept_epochs(histories: pd.DataFrame) -> pd.Series:
 def comparison_figure(
     differences: pd.DataFrame, subjects: pd.DataFrame, names: tuple[str, str], mark: str = ""
 ) -> Figure:
-    """Draw how far two runs lie apart, and by how much each subject's accuracy differs.
-
-    Args:
-        differences: Index: title of the figure; columns difference, low and high.
-        subjects: Columns subject, clips, first and second (accuracy), in the order to be drawn
-            from the top.
-        names: Names of the two runs.
-        mark: Appended to the title, such as what leaks.
-
-    Returns:
-        A figure of 7 inches' width.
-    """
+    """Draw the differences of two runs, and the difference in accuracy of each subject."""
     heights = 1.7, 0.6 + 0.19 * len(subjects)
     figure = Figure(figsize=(7, 0.4 + sum(heights)), layout="constrained")
     figure.suptitle(f"{names[0]} against {names[1]}{mark}", fontsize=10, weight="bold")
@@ -164,9 +126,9 @@ def comparison_figure(
 
     places = np.arange(len(subjects))[::-1]
     change = (subjects["first"] - subjects["second"]).to_numpy()
-    colours = np.where(change > 0, ACCENT[0], np.where(change < 0, ACCENT[1], MUTED))
-    below.hlines(places, 0, change, color=colours, linewidth=1.2)
-    below.scatter(change, places, s=6 + 4 * subjects["clips"], color=colours, zorder=3)
+    colors = np.where(change > 0, ACCENT[0], np.where(change < 0, ACCENT[1], MUTED))
+    below.hlines(places, 0, change, color=colors, linewidth=1.2)
+    below.scatter(change, places, s=6 + 4 * subjects["clips"], color=colors, zorder=3)
     below.set_yticks(places, _with_clips(subjects), fontsize=7)
     below.set_ylim(-0.7, len(places) - 0.3)
     _symmetric(below, change)
@@ -200,3 +162,19 @@ def _short(name: str, most: int = 22) -> str:
 def _with_clips(subjects: pd.DataFrame) -> Sequence[str]:
     pairs = zip(subjects["subject"], subjects["clips"], strict=True)
     return [f"{subject} ({clips})" for subject, clips in pairs]
+
+
+@matplotlib.rc_context(STYLE)
+def confusion_figure(matrix: np.ndarray, classes: Sequence[str], mark: str = "") -> Figure:
+    """Draw a confusion matrix: counts, shaded by the share of the true class."""
+    figure, axes = panel(4.0, 3.7)
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="GnBu", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix):
+        shade = "white" if share[row, column] > 0.6 else INK
+        axes.text(column, row, f"{count}", ha="center", va="center", color=shade)
+    axes.set_xticks(range(len(classes)), classes)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(f"{int(np.trace(matrix))} of {int(matrix.sum())} correct{mark}")
+    return figure

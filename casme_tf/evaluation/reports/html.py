@@ -4,31 +4,251 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 import keras
+import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from PIL import Image
 
 from casme_tf import formatting
 from casme_tf.clips.images import encode_jpeg
-from casme_tf.datasets.pairs import Pairs
+from casme_tf.datasets.pairs import Pairs, load_pairs
 from casme_tf.errors import UserError
-from casme_tf.evaluation.reports import facts, figures
+from casme_tf.evaluation import metrics
+from casme_tf.evaluation.calibration import consistency
+from casme_tf.evaluation.comparison import compare
+from casme_tf.evaluation.metrics import precision_recall
+from casme_tf.evaluation.reports import figures
 from casme_tf.evaluation.results import RunResults
 from casme_tf.files import atomic_file
-from casme_tf.formatting import FEWEST_SUBJECTS
+from casme_tf.formatting import FIGURE_NAMES
 from casme_tf.layers import FarnebackFlow, FlowToColor, RGBToGray
-from casme_tf.plotting import image_uri
+from casme_tf.plotting import STYLE, image_uri, save_png
+from casme_tf.runs import HISTORIES, HISTORY
 
-if TYPE_CHECKING:
-    from casme_tf.datasets.pairs import Pairs
+__all__ = ["write_report"]
+
+_PROTOCOLS = {
+    "loso": "each subject in turn is left out of training, then tested",
+    "kfold": "groups of subjects in turn are left out of training, then tested",
+    "subject-holdout": "some subjects are held out for the test",
+    "random": "a quarter of the clips, drawn at random, is tested; subjects are in both parts",
+}
+_CORPORA = {"casme2": "CASME II", "stand-in": "stand-in for CASME II, drawn"}
+_EPOCHS = {
+    None: "fixed beforehand",
+    "validation subjects": "the one with the lowest loss on validation subjects",
+    "the test clips": "the one with the lowest loss on the test clips themselves",
+}
+_NOT_SETTINGS = {"arch", "run", "runs", "data_dir", "seed", "overwrite"}
+
+
+def result_rows(results: RunResults) -> list[dict[str, Any]]:
+    """Return each figure with its interval and what always answering one class gives."""
+    return [
+        {
+            "key": key,
+            "title": FIGURE_NAMES.get(key, key),
+            "value": figure["model"],
+            "interval": figure["interval"],
+            "baseline": figure["largest_class"],
+            "difference": figure["model"] - figure["largest_class"],
+            "gain": figure["difference"],
+        }
+        for key, figure in results.metrics["figures"].items()
+    ]
+
+
+def beside_rows(results: RunResults, others: Sequence[RunResults]) -> list[dict[str, Any]]:
+    """Return the figures of other runs, and the difference of this run to each."""
+    rows = []
+    for other in others:
+        try:
+            joined = results.join(other)
+        except UserError as error:
+            raise UserError(
+                f"{other.name} cannot be compared with {results.name}. {error}"
+            ) from None
+        index = {name: i for i, name in enumerate(results.classes)}
+        y_true, ours, theirs = (
+            joined[name].map(index).to_numpy(dtype=np.int64)
+            for name in ("y_true", "first", "second")
+        )
+        subjects = joined["subject"].to_numpy()
+        paired = compare(y_true, ours, theirs, subjects, len(results.classes))
+        figures = {
+            key: {"value": figure["model"], "interval": figure["interval"]}
+            for key, figure in other.metrics["figures"].items()
+        }
+        rows.append(
+            {
+                "name": other.name,
+                "leak": bool(other.metrics["leak"]),
+                "figures": figures,
+                "minus": {"difference": paired["uf1"].difference, "gain": paired["uf1"].interval},
+            }
+        )
+    return rows
+
+
+def class_rows(results: RunResults) -> list[dict[str, Any]]:
+    """Return for each class its clips, subjects, figures, and curve (None if it has no clip)."""
+    y_true, probabilities, subjects = results.y_true, results.probabilities, results.subjects
+    rows = []
+    for i, (name, values) in enumerate(results.metrics["classes"].items()):
+        positive = y_true == i
+        curve = image = None
+        if positive.any():
+            curve = precision_recall(positive, probabilities[:, i], subjects)
+            recall, precision = (
+                float("nan") if values[key] is None else values[key]
+                for key in ("recall", "precision")
+            )
+            image = image_uri(figures.precision_recall_figure(curve, (recall, precision)))
+        rows.append(
+            {
+                "name": name,
+                "clips": int(positive.sum()),
+                "subjects": len(set(subjects[positive])),
+                "answered": int((results.y_pred == i).sum()),
+                **{key: values[key] for key in ("precision", "recall", "f1")},
+                "curve": curve,
+                "image": image,
+            }
+        )
+    return rows
+
+
+def subject_rows(results: RunResults) -> list[dict[str, Any]]:
+    """Return the accuracy of each subject, best first, and that of the largest class."""
+    table = metrics.subject_table(results.y_true, results.y_pred, results.subjects)
+    constant = np.full(len(results.y_true), results.classes.index(results.metrics["largest_class"]))
+    table["baseline"] = metrics.subject_table(results.y_true, constant, results.subjects)[
+        "accuracy"
+    ]
+    ranked = table.sort_values(["accuracy", "clips", "subject"], ascending=[False, False, True])
+    return [{str(key): value for key, value in row.items()} for row in ranked.to_dict("records")]
+
+
+def spread(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Summarize the accuracy by subject."""
+    values = np.array([row["accuracy"] for row in rows])
+    low, median, high = np.percentile(values, [25, 50, 75])
+    return {
+        "least": values.min(),
+        "low": low,
+        "median": median,
+        "high": high,
+        "most": values.max(),
+        "mean": values.mean(),
+        "behind": sum(row["accuracy"] < row["baseline"] for row in rows),
+    }
+
+
+def calibration_facts(results: RunResults) -> dict[str, Any]:
+    """Return error and score of the probabilities, the bins, and what chance alone would make."""
+    y_true, probabilities = results.y_true, results.probabilities
+    found = results.metrics["calibration"]
+    bins, error, brier = pd.DataFrame(found["bins"], dtype=float), found["ece"], found["brier"]
+    edges = np.append(bins["low"], bins["high"].iloc[-1])
+    chance = consistency(np.minimum(probabilities.max(1), 1.0), edges)
+    shares = np.bincount(y_true, minlength=len(results.classes)) / len(y_true)
+    return {
+        "error": error,
+        "brier": brier,
+        "brier_shares": 1 - float((shares**2).sum()),
+        "bins": bins,
+        "chance": chance,
+        "image": image_uri(figures.reliability_figure(bins, chance)),
+        "confidence": float(probabilities.max(1).mean()),
+        "accuracy": float((results.y_true == results.y_pred).mean()),
+    }
+
+
+def read_histories(run: Path) -> pd.DataFrame | None:
+    """Read loss and accuracy by fold and epoch, or None if the run has none."""
+    for path in (run / HISTORIES, run / HISTORY):
+        if not path.is_file():
+            continue
+        try:
+            table = pd.read_csv(path, dtype={"fold": str})
+            table = table if "fold" in table else table.assign(fold="")
+            table = table.astype({"epoch": int, "loss": float})
+        except (OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"{path} must be a table of epochs. Received: {error}. Train the run again."
+            ) from None
+        if table.duplicated(["fold", "epoch"]).any():
+            raise UserError(
+                f"{path} must have each epoch of a fold once. Received: one twice. "
+                "Train the run again."
+            )
+        return None if table.empty else table
+    return None
+
+
+def about(results: RunResults) -> list[tuple[str, str]]:
+    """Return what was run, as terms and what they were."""
+    measured = results.metrics
+    protocol = measured["protocol"]
+    words = _PROTOCOLS.get(protocol)
+    folds = "one model" if results.folds == 1 else f"{results.folds} folds, one model each"
+    scheme = measured["scheme"]
+    names = ", ".join(results.classes)
+    chosen = measured["epoch_chosen_on"]
+    return [
+        ("Protocol", f"{protocol}: {words}" if words else protocol),
+        ("Models", folds),
+        ("Architecture", _architecture(measured)),
+        ("Classes", f"{scheme}: {names}" if scheme else names),
+        ("Epochs", _EPOCHS.get(chosen, str(chosen))),
+        ("Seed", str(measured["seed"])),
+        ("Data", _CORPORA[results.corpus]),
+    ]
+
+
+def _architecture(measured: dict[str, Any]) -> str:
+    backbone = measured.get("backbone")
+    return f"{measured['arch']}, ResNet50 {backbone}" if backbone else measured["arch"]
+
+
+def part_rows(results: RunResults) -> list[dict[str, Any]]:
+    """Return clips, subjects and classes of each part, if there is one division into parts."""
+    parts = results.record.split.get("parts", {})
+    return [
+        {
+            "name": name,
+            "clips": part["clips"],
+            "subjects": len(part["subjects"]),
+            "classes": [part["classes"].get(label, 0) for label in results.classes],
+        }
+        for name, part in parts.items()
+        if part.get("clips")
+    ]
+
+
+def settings(results: RunResults) -> list[tuple[str, str]]:
+    """Return the settings of the command, without folders, which are of one machine alone."""
+    given = results.record.train
+    return [(name, _setting(given[name])) for name in given if name not in _NOT_SETTINGS]
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "default"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    text = str(value)
+    return Path(text).name if Path(text).is_absolute() else text
 
 
 _KEY = ["subject", "clip"]
@@ -37,14 +257,7 @@ _QUALITY = 88  # to be looked at, not to be measured
 
 @dataclass(frozen=True)
 class ClipPictures:
-    """Pictures of some clips, as `data:` addresses.
-
-    Attributes:
-        clips: `onset`, `apex` and `flow` of each clip, JPEG.
-        longest: 99th percentile of each clip's motion, px.
-        brightest: Motion that the flow pictures draw at full brightness, px; the same for all.
-        key: Which colour is which direction, a PNG of a disc.
-    """
+    """Pictures of some clips, as `data:` addresses."""
 
     clips: list[dict[str, str]]
     longest: list[float]
@@ -53,15 +266,7 @@ class ClipPictures:
 
 
 def wrong_clips(results: RunResults, most: int = 6) -> pd.DataFrame:
-    """Return the clips answered wrong, the most confident first.
-
-    Args:
-        results: Results of a run.
-        most: Largest number of clips. Default 6.
-
-    Returns:
-        Rows of `results.predictions` with `confidence`, the probability of the class answered.
-    """
+    """Return the clips answered wrong, the most confident first."""
     answer = results.y_pred
     confidence = results.probabilities[np.arange(len(answer)), answer]
     table = results.predictions.assign(confidence=confidence)
@@ -71,18 +276,7 @@ def wrong_clips(results: RunResults, most: int = 6) -> pd.DataFrame:
 
 
 def clip_pictures(pairs: Pairs, clips: pd.DataFrame) -> ClipPictures:
-    """Make the pictures of some clips.
-
-    Args:
-        pairs: The data set that the clips are of.
-        clips: Their columns subject and clip; one row at least.
-
-    Returns:
-        The pictures, in the order of the rows.
-
-    Raises:
-        UserError: If the data set lacks one of them.
-    """
+    """Make the pictures of some clips."""
     index = pd.MultiIndex.from_frame(pairs.clips[_KEY])
     places = index.get_indexer(pd.MultiIndex.from_frame(clips[_KEY]))
     if (places < 0).any():
@@ -92,15 +286,11 @@ def clip_pictures(pairs: Pairs, clips: pd.DataFrame) -> ClipPictures:
             f"{lost['subject']}/{lost['clip']}. Give the one that the run was made from."
         )
     frames = {name: pairs.frames[name][places] for name in ("onset", "apex")}
-    gray = RGBToGray()
-    onset, apex = (gray(keras.ops.convert_to_tensor(frames[n])) for n in ("onset", "apex"))
-    flow = np.asarray(FarnebackFlow()([onset, apex]))
-    lengths = np.linalg.norm(flow, axis=-1)
-    longest = np.percentile(lengths, 99, axis=(1, 2))
+    flow = _flow(frames)
+    longest = np.percentile(np.linalg.norm(flow, axis=-1), 99, axis=(1, 2))
     # One scale for all, so that a faint motion looks fainter than a strong one.
     brightest = max(float(longest.max()), 0.1)
-    color = np.asarray(FlowToColor(max_magnitude=brightest, whole_numbers=False)(flow))
-    shown = {**frames, "flow": np.clip(color.round(), 0, 255).astype(np.uint8)}
+    shown = {**frames, "flow": _colors(flow, brightest)}
     encoded = [
         {
             name: _uri("jpeg", encode_jpeg(array[i], quality=_QUALITY))
@@ -111,13 +301,77 @@ def clip_pictures(pairs: Pairs, clips: pd.DataFrame) -> ClipPictures:
     return ClipPictures(encoded, longest.tolist(), brightest, _direction_key())
 
 
+def draw_pictures(
+    metrics: dict[str, Any],
+    predictions: pd.DataFrame,
+    frames: dict[str, np.ndarray],
+    run: Path,
+    folder: Path,
+) -> list[Path]:
+    """Draw confusion.png, examples.png and, of a run's own training, training.png."""
+    mark = " (LEAKS SUBJECTS)" if metrics["leak"] else ""
+    matrix, classes = np.asarray(metrics["confusion"]), metrics["class_names"]
+    drawn = {
+        "confusion.png": figures.confusion_figure(matrix, classes, mark),
+        "examples.png": _examples(frames, predictions),
+    }
+    histories = read_histories(run)
+    if histories is not None:
+        validation = metrics["epoch_chosen_on"] or "validation"
+        drawn["training.png"] = figures.training_figure(histories, "loss", validation)
+    for name, figure in drawn.items():
+        save_png(figure, folder / name)
+    return [folder / name for name in drawn]
+
+
+@matplotlib.rc_context(STYLE)
+def _examples(frames: dict[str, np.ndarray], predictions: pd.DataFrame, rows: int = 6) -> Figure:
+    """Draw some pairs: onset, apex, their difference and flow, and the prediction."""
+    mixed = predictions.sample(frac=1, random_state=0)  # of different subjects
+    order = mixed.groupby("y_true").cumcount().sort_values(kind="stable").index
+    shown = order[:rows].sort_values()
+    frames = {name: array[shown] for name, array in frames.items()}
+    gray = {name: np.asarray(RGBToGray()(array))[..., 0] for name, array in frames.items()}
+    flow = _flow(frames)
+    longest = float(np.percentile(np.linalg.norm(flow, axis=-1), 99))
+    color = _colors(flow, max(longest, 0.1))
+    figure = Figure(figsize=(7.3, 1.8 * len(shown)), layout="constrained")
+    grid = figure.subplots(len(shown), 4, squeeze=False)
+    for row, (panels, clip) in enumerate(
+        zip(grid, predictions.loc[shown].to_dict("records"), strict=True)
+    ):
+        panels[0].imshow(frames["onset"][row])
+        panels[1].imshow(frames["apex"][row])
+        panels[2].imshow(gray["apex"][row] - gray["onset"][row], cmap="RdBu", vmin=-30, vmax=30)
+        panels[3].imshow(color[row])
+        panels[0].set_ylabel(f"{clip['subject']}\n{clip['clip']}")
+        panels[3].set_ylabel(f"true {clip['y_true']}\npredicted {clip['y_pred']}")
+        panels[3].yaxis.set_label_position("right")
+        for axes in panels:
+            axes.set(xticks=[], yticks=[])
+    for axes, title in zip(grid[0], ("onset", "apex", "apex − onset", "flow"), strict=True):
+        axes.set_title(title)
+    return figure
+
+
+def _flow(frames: dict[str, np.ndarray]) -> np.ndarray:
+    gray = RGBToGray()
+    onset, apex = (gray(keras.ops.convert_to_tensor(frames[n])) for n in ("onset", "apex"))
+    return np.asarray(FarnebackFlow()([onset, apex]))
+
+
+def _colors(flow: np.ndarray, brightest: float) -> np.ndarray:
+    """Draw flow `(…, 2)` in color, `(…, 3)` uint8; motion of `brightest` px is the brightest."""
+    color = np.asarray(FlowToColor(max_magnitude=brightest, whole_numbers=False)(flow))
+    return np.clip(color.round(), 0, 255).astype(np.uint8)
+
+
 def _direction_key(side: int = 96) -> str:
-    """Draw a disc in which each point has the colour of the direction in which it lies."""
+    """Draw a disc in which each point has the color of the direction in which it lies."""
     axis = np.linspace(-1, 1, side, dtype=np.float32)
     flow = np.stack(np.meshgrid(axis, axis), axis=-1)[None]
-    color = np.asarray(FlowToColor(max_magnitude=1.0, whole_numbers=False)(flow))[0]
     inside = np.linalg.norm(flow[0], axis=-1) <= 1
-    rgba = np.dstack([np.clip(color.round(), 0, 255), 255 * inside]).astype(np.uint8)
+    rgba = np.dstack([_colors(flow, 1.0)[0], 255 * inside]).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(rgba).save(file, "PNG")
     return _uri("png", file.getvalue())
@@ -147,7 +401,7 @@ def write_report(
     Args:
         run: The run's folder, with config.json, metrics.json, predictions.csv and, where there is
             one, histories.csv or history.csv.
-        beside: Folders of other runs on the same clips, to stand beside it.
+        beside: Folders of other runs on the same clips, to compare it with.
         pairs: The data set, if it is loaded already. Default: read from `data_dir`.
         data_dir: Folder that `tfds build` wrote to. Default: the one that the run was made from.
         frames: Show frames of the clips that were answered wrong most confidently. Without them
@@ -158,9 +412,6 @@ def write_report(
 
     Raises:
         UserError: If a folder is no evaluated run, or its files do not belong together.
-
-    Example:
-        >>> write_report(Path("saved_models/demo"))  # doctest: +SKIP
     """
     results = RunResults.load(run)
     others = [RunResults.load(other) for other in beside]
@@ -170,7 +421,7 @@ def write_report(
 
     try:
         facts = _facts(results, others, data_set if frames else None)
-        text = _environment().get_template(_TEMPLATE).render(facts)
+        text = formatting.templates(_TEMPLATES, html=True).get_template(_TEMPLATE).render(facts)
     except (jinja2.UndefinedError, LookupError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -186,48 +437,30 @@ def write_report(
 def _facts(
     results: RunResults, others: Sequence[RunResults], data_set: Callable[[], Pairs] | None
 ) -> dict[str, Any]:
-    subjects = facts.subject_rows(results)
-    wrong = _wrong(results, data_set)
-    corpus = wrong["corpus"] if results.corpus == "unknown" else results.corpus
+    subjects = subject_rows(results)
     return {
         "name": results.name,
         "measured": results.metrics,
-        "corpus": corpus,
+        "corpus": results.corpus,
         "leak": results.metrics["leak"],
         "folds": results.folds,
         "classes": results.classes,
-        "about": facts.about(results, corpus),
-        "parts": facts.part_rows(results),
-        "settings": facts.settings(results),
-        "results": facts.result_rows(results),
-        "beside": facts.beside_rows(results, others),
-        "by_class": _by_class(results),
+        "about": about(results),
+        "parts": part_rows(results),
+        "settings": settings(results),
+        "results": result_rows(results),
+        "beside": beside_rows(results, others),
+        "by_class": class_rows(results),
         "subjects": subjects,
-        "spread": facts.spread(subjects),
-        "calibration": _calibration(results),
+        "spread": spread(subjects),
+        "calibration": calibration_facts(results),
         "training": _training(results),
-        "wrong": wrong,
+        "wrong": _wrong(results, data_set),
     }
 
 
-def _by_class(results: RunResults) -> list[dict[str, Any]]:
-    rows = facts.class_rows(results)
-    for row in rows:
-        if row["curve"] is not None:
-            point = facts.operating_point(row)
-            figure = figures.precision_recall_figure(row["curve"], point)
-            row["image"] = image_uri(figure)
-    return rows
-
-
-def _calibration(results: RunResults) -> dict[str, Any]:
-    found = facts.calibration_facts(results)
-    figure = figures.reliability_figure(found["bins"], found["chance"])
-    return found | {"image": image_uri(figure)}
-
-
 def _training(results: RunResults) -> dict[str, Any] | None:
-    histories = facts.read_histories(results.folder)
+    histories = read_histories(results.folder)
     if histories is None:
         return None
     validation = results.metrics.get("epoch_chosen_on") or "validation"
@@ -252,8 +485,6 @@ def _training(results: RunResults) -> dict[str, Any] | None:
 
 def _wrong(results: RunResults, data_set: Callable[[], Pairs] | None) -> dict[str, Any]:
     """Return the clips most confidently wrong, with pictures or the reason why there are none."""
-    # TensorFlow, which the layers of the flow need, takes seconds to import.
-
     table = wrong_clips(results)
     rows = [
         {
@@ -263,24 +494,22 @@ def _wrong(results: RunResults, data_set: Callable[[], Pairs] | None) -> dict[st
         for clip in table.to_dict("records")
     ]
     count = int((results.y_true != results.y_pred).sum())
-    facts = {"rows": rows, "count": count, "pictures": None, "reason": None, "corpus": "unknown"}
+    facts = {"rows": rows, "count": count, "pictures": None, "reason": None}
     if not rows:
         return facts
     if data_set is None:
         return facts | {"reason": "They were left out on request."}
     try:
         pairs = data_set()
-        if results.corpus not in ("unknown", pairs.corpus):
+        if results.corpus != pairs.corpus:
             return facts | {"reason": f"The data set at hand is another: {pairs.corpus}."}
         pictures = clip_pictures(pairs, table)
     except UserError as error:
         return facts | {"reason": f"The data set is not at hand: {_hide_home(str(error))}"}
-    return facts | {"pictures": pictures, "corpus": pairs.corpus}
+    return facts | {"pictures": pictures}
 
 
 def _load_pairs(results: RunResults, data_dir: Path | None) -> Pairs:
-    from casme_tf.datasets.pairs import load_pairs
-
     made_from = results.record.train.get("data_dir")
     if data_dir is None and made_from is not None:
         data_dir = Path(made_from)
@@ -288,31 +517,5 @@ def _load_pairs(results: RunResults, data_dir: Path | None) -> Pairs:
 
 
 def _hide_home(text: str) -> str:
-    """Keep the name of whoever owns the home folder out of a file that is passed on."""
+    """Replace the home folder, which holds a user's name, by "~"."""
     return text.replace(str(Path.home()), "~")
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        finalize=_require_value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=True,
-    )
-    environment.globals["fewest_subjects"] = FEWEST_SUBJECTS
-    environment.filters |= {
-        "number": formatting.number,
-        "interval": formatting.interval,
-        "p_value": formatting.p_value,
-        "gain": formatting.gain,
-        "count_of": formatting.count,
-    }
-    return environment
-
-
-def _require_value(value: Any) -> Any:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        raise ValueError(f"a value to be printed is {value}")
-    return value

@@ -75,7 +75,7 @@ def test_json_has_the_paired_statistics_of_both_runs(runs, capsys):
     )
     gains = [row["first"] - row["second"] for row in told["by_subject"]]
     assert gains == sorted(gains, reverse=True)
-    assert "a is better for these people" in " ".join(told["conclusion"])
+    assert "a is better on these subjects" in " ".join(told["conclusion"])
 
 
 def test_the_terminal_shows_figures_tests_and_clips_on_demand(runs, capsys):
@@ -127,7 +127,7 @@ def test_no_difference_is_not_called_alike(tmp_path):
     make(tmp_path, draw_predictions(0.8, 10), draw_predictions(0.8, 11))
     said = conclusion(tmp_path)
     assert "No difference is shown" in said
-    assert "not that they are alike" in said
+    assert "does not show that they are equal" in said
     assert "two trained models, not two methods" in said
 
 
@@ -140,14 +140,14 @@ def test_five_subjects_cannot_show_anything(tmp_path):
     assert "p would still be 0.062" in said
     assert "Undecided: the interval leaves out zero and the test does not reject it" in said
     assert "McNemar's test finds a difference and the test by subject does not" in said
-    assert "better for these people" not in said
+    assert "better on these subjects" not in said
 
 
 def test_six_subjects_can(tmp_path):
     make(tmp_path, draw_predictions(9, 1, subjects=6), draw_predictions(-9, 2, subjects=6))
     said = conclusion(tmp_path)
     assert "too few" not in said
-    assert "a is better for these people" in said
+    assert "a is better on these subjects" in said
 
 
 @pytest.mark.parametrize("subjects", [1, 2, 4])
@@ -157,7 +157,7 @@ def test_few_subjects_have_no_interval_and_json_has_null(tmp_path, capsys, subje
         draw_predictions(1, 1, subjects=subjects),
         draw_predictions(0, 2, subjects=subjects),
     )
-    assert "Fewer than 5 subjects show nothing about other people" in conclusion(tmp_path)
+    assert "Fewer than 5 subjects show nothing about other subjects" in conclusion(tmp_path)
     assert command(tmp_path, "--json") == 0
     figure = json.loads(capsys.readouterr().out)["figures"]["uf1"]
     assert figure["interval"] == [None, None]
@@ -170,11 +170,11 @@ def test_leaking_figures_beside_others_give_no_verdict(runs):
     change_metrics(runs / "a", leak="9 subjects are in both parts")
     said = conclusion(runs)
     assert "a leaks: 9 subjects are in both parts. Its figures are too good." in said
-    assert "do not say which run is better" in said
-    assert "better for these people" not in said
+    assert "do not show which run is better" in said
+    assert "better on these subjects" not in said
     change_metrics(runs / "b", leak="9 subjects are in both parts")
     assert "b leaks" in conclusion(runs)
-    assert "a is better for these people" in conclusion(runs)
+    assert "a is better on these subjects" in conclusion(runs)
 
 
 def test_stand_in_data_and_unlike_protocols_are_named(runs):

@@ -1,4 +1,4 @@
-"""What the models of a cross-validation are given of each clip, computed once for all folds."""
+"""What networks are trained on: motion, features or images, computed once per clip."""
 
 from __future__ import annotations
 
@@ -19,25 +19,8 @@ from casme_tf.training.augmentation import mirror
 _FLOWS, _IMAGES = 8, 16  # a batch
 
 
-class CrossvalInputs:
-    """Motion and features of clips; each is computed when it is first asked for, and kept.
-
-    Nothing here learns from clips: flow and strain have no weights, and the backbone's are frozen.
-
-    Args:
-        frames: `onset` and `apex`, each `(n, S, S, 3)` uint8 RGB.
-        network_size: Side of what the backbone sees, px. Default 224.
-        weights: Of the backbone; see `resnet50_backbone`. Default "imagenet".
-        head_motion: What `UVStrain` takes out: "median" (default), "similarity" or None.
-        mirrored: Also compute the features of each clip mirrored left and right. Default True.
-        seed: Seed of the backbone's random weights, if `weights` is "none". Default 0.
-        workers: Batches at a time, each in a thread. Default 1.
-
-    Example:
-        >>> frames = np.zeros((1, 64, 64, 3), np.uint8)
-        >>> CrossvalInputs({"onset": frames, "apex": frames}).uv_strain["motion"].shape
-        (1, 28, 28, 3)
-    """
+class ClipInputs:
+    """Inputs of networks for all clips; each kind is computed at its first use, and kept."""
 
     def __init__(
         self,
@@ -71,10 +54,7 @@ class CrossvalInputs:
 
     @cached_property
     def flow_features(self) -> Inputs:
-        """`flow`: `(n, copies, 2048)`: the backbone on each clip's flow, drawn in colour.
-
-        The first copy is the clip as it is, the second, if any, mirrored before the backbone.
-        """
+        """`flow`: `(n, copies, 2048)`: the backbone on each clip's flow, drawn in color."""
         resize = keras.layers.Resizing(self.network_size, self.network_size)
         draw = FlowToColor(whole_numbers=False)
 
@@ -96,6 +76,28 @@ class CrossvalInputs:
             for name, frames in self.frames.items()
         }
 
+    @property
+    def flow_images(self) -> Inputs:
+        """`flow`: `(n, N, N, 2)` flow at the size that a backbone sees, px of the frames."""
+        resize = keras.layers.Resizing(self.network_size, self.network_size)
+        same = self.network_size == self.flow.shape[1]
+        return {"flow": self.flow if same else self._in_batches(resize, self.flow, 64, "resizing")}
+
+    @property
+    def frame_images(self) -> Inputs:
+        """`onset`, `apex`: `(n, N, N, 3)` float32 frames at the size that a backbone sees."""
+        resize = keras.layers.Resizing(self.network_size, self.network_size)
+        return {
+            name: self._in_batches(
+                lambda x: resize(tf.cast(x, tf.float32)), frames, 64, f"resizing {name}"
+            )
+            for name, frames in self.frames.items()
+        }
+
+    def mirror(self, kind: str) -> Callable[[Inputs], Inputs]:
+        """Return the function that mirrors inputs of a kind left and right."""
+        return swap_copies if kind.endswith("features") else mirror_motion
+
     @cached_property
     def flow(self) -> np.ndarray:
         """`(n, S, S, 2)` float32 optical flow, px of the frames, dx right, dy down."""
@@ -112,11 +114,7 @@ class CrossvalInputs:
 
     @cached_property
     def backbone(self) -> keras.Model:
-        """ResNet50 with its weights, frozen.
-
-        Raises:
-            UserError: If the weights cannot be had or do not fit.
-        """
+        """ResNet50 with its weights, frozen."""
         keras.utils.set_random_seed(self.seed)
         return resnet50_backbone(self.network_size, self.weights, frozen=True)
 

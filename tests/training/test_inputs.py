@@ -9,19 +9,16 @@ from sklearn.svm import SVC
 from support.moving_pairs import random_pair
 
 from casme_tf.errors import LeakError
-from casme_tf.evaluation.cross_validated_models import CROSS_VALIDATED
-from casme_tf.evaluation.crossval_inputs import (
-    CrossvalInputs,
-    mirror_frames,
-    mirror_motion,
-    swap_copies,
-)
 from casme_tf.evaluation.leaks import require_unseen
 from casme_tf.layers import FarnebackFlow, FlowToColor, RGBToGray, UVStrain
+from casme_tf.models import ARCHITECTURES
+from casme_tf.models.backbone import flow_head, of_copies, siamese_head
 from casme_tf.models.baselines import MotionSVM
-from casme_tf.models.heads import flow_head, siamese_head
 from casme_tf.runs import RunRecord
+from casme_tf.training.fitting import resolve
+from casme_tf.training.inputs import ClipInputs, mirror_frames, mirror_motion, swap_copies
 from casme_tf.training.learners import SklearnLearner
+from casme_tf.training.settings import FitConfig
 
 PIXELS = 6 * 6
 
@@ -34,8 +31,8 @@ def frames() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def clips(frames) -> CrossvalInputs:
-    return CrossvalInputs(frames, network_size=32, weights="none", seed=1)
+def clips(frames) -> ClipInputs:
+    return ClipInputs(frames, network_size=32, weights="none", seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +53,7 @@ def test_motion_is_what_the_layers_give(clips, frames):
 
 
 def test_the_head_may_be_left_to_move(clips, frames):
-    left = CrossvalInputs(frames, head_motion=None)
+    left = ClipInputs(frames, head_motion=None)
     left.__dict__["flow"] = clips.flow
     still, moving = clips.uv_strain["motion"], left.uv_strain["motion"]
     np.testing.assert_allclose(np.median(still[..., :2], (1, 2)), 0, atol=1e-6)
@@ -73,7 +70,7 @@ def test_flow_features_are_those_of_the_flow_drawn_in_color(clips):
 
 
 def test_mirrored_copies_are_features_of_mirrored_frames(clips, frames):
-    flipped = CrossvalInputs({k: mirror_frames(x) for k, x in frames.items()}, network_size=32)
+    flipped = ClipInputs({k: mirror_frames(x) for k, x in frames.items()}, network_size=32)
     flipped.__dict__["_traced_backbone"] = clips._traced_backbone
     straight, swapped = clips.frame_features, swap_copies(clips.frame_features)
     for name in ("onset", "apex"):
@@ -87,7 +84,7 @@ def test_mirrored_copies_are_features_of_mirrored_frames(clips, frames):
 
 
 def test_without_mirroring_there_is_one_copy(clips, frames):
-    plain = CrossvalInputs(frames, network_size=32, mirrored=False)
+    plain = ClipInputs(frames, network_size=32, mirrored=False)
     plain.__dict__["_traced_backbone"] = clips._traced_backbone
     np.testing.assert_array_equal(plain.frame_features["apex"], clips.frame_features["apex"][:, :1])
 
@@ -96,14 +93,17 @@ def ask(model: keras.Model, inputs: dict[str, np.ndarray]) -> np.ndarray:
     return model(inputs if isinstance(model.input, dict) else next(iter(inputs.values()))).numpy()
 
 
-@pytest.mark.parametrize("name", CROSS_VALIDATED)
-def test_a_model_fits_what_it_is_given_and_can_be_sent_elsewhere(name, clips):
-    entry = CROSS_VALIDATED[name]
-    dropout = entry.recipe and entry.recipe.dropout
-    make = entry.make_model(classes=3, frame_size=64, dropout=dropout)
-    make = pickle.loads(pickle.dumps(make))
-    inputs = entry.inputs(clips)
-    if entry.recipe is None:
+@pytest.mark.parametrize("backbone", ["frozen", "trained"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_model_fits_what_it_is_given_and_can_be_sent_elsewhere(name, backbone, clips):
+    if backbone == "trained" and "frozen" not in ARCHITECTURES[name].fits:
+        pytest.skip("it has no backbone")
+    weights = None if ARCHITECTURES[name].weights == "drawn" else "none"
+    config = FitConfig(frame_size=64, network_size=32, weights=weights, backbone=backbone)
+    fitting = resolve(name, config, 3)
+    make = pickle.loads(pickle.dumps(fitting.make_model))
+    inputs = fitting.inputs(clips)
+    if fitting.recipe is None:
         learner = SklearnLearner(make, classes=3)
         learner.fit(inputs, np.tile([0, 1, 2], 3), validation=None, seed=0)
         probabilities = learner.predict(inputs)
@@ -111,18 +111,42 @@ def test_a_model_fits_what_it_is_given_and_can_be_sent_elsewhere(name, clips):
         probabilities = ask(make(), inputs)
     assert probabilities.shape == (9, 3)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
-    if entry.mirror is not None:
-        mirrored = entry.mirror(inputs)
+    if fitting.augments:
+        mirror = clips.mirror(fitting.fit.inputs)
+        mirrored = mirror(inputs)
         assert {k: x.shape for k, x in mirrored.items()} == {k: x.shape for k, x in inputs.items()}
-        twice = entry.mirror(mirrored)
+        twice = mirror(mirrored)
         for key, x in inputs.items():
             np.testing.assert_array_equal(twice[key], x)
             assert np.abs(mirrored[key] - x).max() > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "backbone"),
+    [
+        ("flow", "frozen"),
+        pytest.param("flow", "trained", marks=pytest.mark.slow),
+        ("siamese", "frozen"),
+        pytest.param("siamese", "trained", marks=pytest.mark.slow),
+        ("motion_net", "frozen"),
+        ("ststnet", "frozen"),
+    ],
+)
+def test_the_model_of_pairs_predicts_what_the_fitted_network_does(name, backbone, clips, frames):
+    weights = None if ARCHITECTURES[name].weights == "drawn" else "none"
+    config = FitConfig(
+        frame_size=64, network_size=32, weights=weights, backbone=backbone, epochs=1, seed=1
+    )
+    fitting = resolve(name, config, 3)
+    learner, inputs = fitting.learner(), fitting.inputs(clips)
+    learner.fit(inputs, np.tile([0, 1, 2], 3), validation=None, seed=0)
+    model = fitting.pair_model(learner, clips)
+    np.testing.assert_allclose(model.predict(frames, verbose=0), learner.predict(inputs), atol=2e-3)
+
+
 def test_the_majority_is_that_of_the_training_side():
     inputs = {"clip": np.arange(6)[:, None]}
-    learner = SklearnLearner(CROSS_VALIDATED["majority"].build, classes=4)
+    learner = SklearnLearner(ARCHITECTURES["majority"].fits[""].build, classes=4)
     learner.fit(inputs, np.array([3, 1, 3, 0, 3, 0]), validation=None, seed=0)
     np.testing.assert_allclose(learner.predict(inputs), np.tile([1 / 3, 1 / 6, 0, 1 / 2], (6, 1)))
 
@@ -138,7 +162,7 @@ def test_heads_have_the_sizes_of_the_architectures(head):
 @pytest.mark.parametrize("head", [flow_head, siamese_head])
 def test_heads_look_at_the_first_copy_alone(head):
     keras.utils.set_random_seed(0)
-    model = head()
+    model = of_copies(head())
     names = [tensor.name for tensor in model.inputs]
     rng = np.random.default_rng(0)
     features = {name: rng.normal(size=(4, 2, 2048)).astype("float32") for name in names}
@@ -151,7 +175,7 @@ def test_heads_look_at_the_first_copy_alone(head):
 def test_both_frames_lose_the_same_units():
     """Were they to lose units of their own, a still face would seem to move in training."""
     keras.utils.set_random_seed(0)
-    model = siamese_head(dropout=0.5)
+    model = of_copies(siamese_head(dropout=0.5))
     features = np.random.default_rng(0).normal(size=(32, 1, 2048)).astype("float32")
     answers = model({"onset": features, "apex": features}, training=True).numpy()
     np.testing.assert_allclose(answers, np.tile(answers[:1], (32, 1)), atol=1e-6)
@@ -257,7 +281,9 @@ def test_a_run_without_a_split_is_asked_for_its_subjects(trained, tmp_path):
     weights = trained("old")
     (tmp_path / "old" / "split.csv").unlink()
     parts = {"train": {"subjects": ["sub07"]}, "validation": {"subjects": ["sub08"]}}
-    RunRecord({}, ["a"], {"corpus": "casme2", **parts}).save(tmp_path / "old" / "config.json")
+    RunRecord({}, ["a"], {"corpus": "casme2", "parts": parts}).save(
+        tmp_path / "old" / "config.json"
+    )
     with pytest.raises(LeakError, match="sub08"):
         require_unseen(weights, ["sub08"], "casme2")
     require_unseen(weights, ["sub01"], "casme2")

@@ -1,8 +1,8 @@
 import keras
 import pytest
 
-from casme_tf.training import precision
-from casme_tf.training.precision import choose_precision, dtype_policy
+from casme_tf.training import keras_learner
+from casme_tf.training.keras_learner import choose_precision, dtype_policy
 
 
 @pytest.mark.parametrize(
@@ -17,12 +17,12 @@ from casme_tf.training.precision import choose_precision, dtype_policy
 def test_the_processor_decides(flags, size, chosen, monkeypatch, tmp_path):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"model name\t: any\nflags\t\t: {flags}\n")
-    monkeypatch.setattr(precision, "_CPUINFO", cpuinfo)
+    monkeypatch.setattr(keras_learner, "_CPUINFO", cpuinfo)
     assert choose_precision(size) == chosen
 
 
 def test_where_nothing_is_known_of_the_processor_it_is_float32(monkeypatch, tmp_path):
-    monkeypatch.setattr(precision, "_CPUINFO", tmp_path / "nothing")
+    monkeypatch.setattr(keras_learner, "_CPUINFO", tmp_path / "nothing")
     assert choose_precision(224) == "float32"
 
 
