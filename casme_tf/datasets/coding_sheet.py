@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from casme_tf.datasets.corrections import SHIPPED_CORRECTIONS, Correction, read_corrections
 from casme_tf.datasets.spreadsheet import (
     MISSING_FRAME,
     parse_action_units,
@@ -19,6 +18,115 @@ from casme_tf.datasets.spreadsheet import (
     read_tables,
 )
 from casme_tf.errors import UserError, UserErrors
+
+__all__ = ["Clip", "CodingSheet", "Correction", "read_coding_sheet", "read_corrections"]
+
+SHIPPED_CORRECTIONS = Path(__file__).with_name("corrections.csv")
+"""The corrections that come with this package."""
+
+_COLUMNS = ("subject", "clip", "field", "sheet_value", "value", "reason")
+
+_VALUE_PARSERS: dict[str, Callable[[str], object]] = {
+    "clip": lambda text: parse_clip(text, "value"),
+    "onset": lambda text: parse_frame(text, "value"),
+    "apex": lambda text: parse_frame(text, "value"),
+    "offset": lambda text: parse_frame(text, "value"),
+    "action_units": parse_action_units,
+    "emotion": lambda text: parse_emotion(text, "value"),
+}
+
+
+@dataclass(frozen=True)
+class Correction:
+    """One row of a corrections file.
+
+    Args:
+        row: Its row number in the file, from 1.
+        subject: Subject such as "sub05".
+        clip: Clip such as "EP09_05f"; where the clip's name is wrong, as the sheet has it.
+        field: What is wrong: clip, onset, apex, offset, action_units or emotion.
+        sheet_value: What a sheet must say for the row to apply, so that it is left alone in the
+            versions that are right: a value, or a field's name for "the same as that field".
+            Blank: apply always.
+        value: What to read instead, as it would be written in the sheet.
+        reason: Why, in a sentence.
+    """
+
+    row: int
+    subject: str
+    clip: str
+    field: str
+    sheet_value: str
+    value: str
+    reason: str
+
+    def applies_to(self, cells: Mapping[str, str]) -> bool:
+        """Return whether a clip's cells, field by field as text, have the mistake."""
+        expected = cells.get(self.sheet_value, self.sheet_value)
+        return not self.sheet_value or self._parsed(cells[self.field]) == self._parsed(expected)
+
+    def _parsed(self, text: str) -> object:
+        try:
+            return _VALUE_PARSERS[self.field](text)
+        except UserError:
+            return text
+
+
+def read_corrections(path: Path | str) -> tuple[Correction, ...]:
+    """Read a corrections file.
+
+    Args:
+        path: A .csv or .xlsx with the columns subject, clip, field, sheet_value, value, reason;
+            see `Correction`.
+
+    Returns:
+        The corrections in the order of the file.
+
+    Raises:
+        UserError: If the file is missing, not a table, or lacks a column.
+        UserErrors: If rows name unknown fields, impossible values or no reason.
+
+    Example:
+        >>> [fix.clip for fix in read_corrections(SHIPPED_CORRECTIONS)]
+        ['EP09_05f']
+    """
+    table = read_tables(path)[0]
+    if missing := table.missing(_COLUMNS):
+        raise UserError(
+            f"A corrections file must have the columns {', '.join(_COLUMNS)}, each once. "
+            f"Received: {path} with {', '.join(filter(None, table.header))}; "
+            f"not there once: {', '.join(missing)}."
+        )
+    corrections: list[Correction] = []
+    problems: list[str] = []
+    for row, cells in table.records({name: name for name in _COLUMNS}):
+        try:
+            corrections.append(_correction(row, cells))
+        except UserError as error:
+            problems.append(f"row {row}: {error}")
+    if problems:
+        raise UserErrors(f"The corrections file {path} must be put right:", problems)
+    return tuple(corrections)
+
+
+def _correction(row: int, cells: dict[str, str]) -> Correction:
+    if cells["field"] not in _VALUE_PARSERS:
+        raise UserError(
+            f"field must be one of {', '.join(_VALUE_PARSERS)}. Received: {cells['field']!r}."
+        )
+    if not cells["reason"]:
+        raise UserError("reason must say why the sheet is wrong. Received: nothing.")
+    _VALUE_PARSERS[cells["field"]](cells["value"])
+    return Correction(
+        row=row,
+        subject=parse_subject(cells["subject"], "subject"),
+        clip=cells["clip"] if cells["field"] == "clip" else parse_clip(cells["clip"], "clip"),
+        field=cells["field"],
+        sheet_value=cells["sheet_value"],
+        value=cells["value"],
+        reason=cells["reason"],
+    )
+
 
 T = TypeVar("T")
 
@@ -52,9 +160,9 @@ _OTHERS_COLUMNS = {
     "EmotionId": "DFME",
     "Expression type": "CAS(ME)³",
 }
-"""Columns that CASME II's sheets do not have, and whose they are."""
+"""Columns that CASME II's sheets do not have, and the databases that have them."""
 
-# What tells the published sheets apart; file names do not, since users rename files.
+# By which the published sheets are recognized; not by file names, since users rename files.
 _EMOTIONS_OF_2014 = Counter(
     others=99, disgust=63, happiness=32, repression=27, surprise=25, sadness=7, fear=2
 )
@@ -145,11 +253,6 @@ def read_coding_sheet(
         UserError: If the file is missing, not a spreadsheet, empty, lacks a column, is another
             database's, or no row can be read.
         UserErrors: If rows are wrong and not to be left out; all of them are listed, by row number.
-
-    Example:
-        >>> sheet = read_coding_sheet("CASME2-coding-20140508.xlsx")  # doctest: +SKIP
-        >>> sheet.version, len(sheet.clips)  # doctest: +SKIP
-        ('edition of 2014 (255 rows)', 255)
     """
     columns, rows = _read_rows(Path(path))
     problems: list[str] = []
@@ -347,11 +450,7 @@ def _clip(row: _Row, columns: Columns, problems: list[str]) -> Clip | None:
 
 
 def _parsed(
-    row: _Row,
-    field: str,
-    parse: Callable[[str, str], T],
-    columns: Columns,
-    problems: list[str],
+    row: _Row, field: str, parse: Callable[[str, str], T], columns: Columns, problems: list[str]
 ) -> T | None:
     column = columns.get(field, _CODING_SHEET[field])[0]
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +16,8 @@ from casme_tf.arrays import digest
 from casme_tf.datasets.casme2 import frame_decoders, open_casme2
 from casme_tf.errors import UserError
 from casme_tf.labels import CLASSES, SCHEMES
+
+__all__ = ["Pairs", "SchemeClips", "load_pairs", "select_clips"]
 
 _FIELDS = ("subject", "clip", "emotion", "action_units", "apex_source")
 
@@ -95,8 +99,8 @@ def load_pairs(data_dir: Path | None, size: int) -> Pairs:
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Switch TensorFlow's search for the best number of threads off."""
-    # Keras's `fit`, and whoever reads to the end, waits until that search wakes up next, which
-    # after a minute it does once a minute.
+    # Keras's `fit`, and any reader at the end, waits until that search wakes up next: after the
+    # first minute, once a minute.
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
@@ -124,10 +128,32 @@ class SchemeClips:
     corpus: str
     coding_sheet: str = ""
 
+    @property
+    def class_names(self) -> np.ndarray:
+        """`(n,)` class of each clip, by name."""
+        return np.asarray(self.classes)[self.labels]
+
+    @cached_property
     def digest(self) -> str:
-        """Return a digest of everything about the clips that can decide a figure."""
+        """A digest of everything about the clips that can decide a figure."""
         named = [self.classes, self.subjects.tolist(), self.names.tolist()]
         return digest([self.frames, self.labels, *named])
+
+    def count(self, indices: np.ndarray) -> dict[str, int]:
+        """Return the number of clips of each class among the clips at `indices`."""
+        counts = np.bincount(self.labels[indices], minlength=len(self.classes)).tolist()
+        return dict(zip(self.classes, counts, strict=True))
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a run records of its clips."""
+        return {
+            "corpus": self.corpus,
+            "coding_sheet": self.coding_sheet,
+            "clips": len(self.labels),
+            "subjects": sorted(set(self.subjects.tolist())),
+            "classes": self.count(np.arange(len(self.labels))),
+            "data": self.digest,
+        }
 
 
 def select_clips(pairs: Pairs, scheme: str) -> SchemeClips:

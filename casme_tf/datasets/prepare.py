@@ -5,37 +5,204 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from casme_tf.clips.apex import Method
+import numpy as np
+
+from casme_tf.clips.apex import CLEAR, Method, Spotting, spot_apex
 from casme_tf.clips.blazeface import models_digest
-from casme_tf.clips.detector import MIN_SCORE, FaceDetector, FaceRuntime
-from casme_tf.clips.images import JPEG_QUALITY, JPEG_SUBSAMPLING
-from casme_tf.datasets.coding_sheet import Clip, read_coding_sheet
-from casme_tf.datasets.corrections import SHIPPED_CORRECTIONS
-from casme_tf.datasets.crop_clip import (
-    APEX_NAME,
-    FOLDER_PREFIX,
-    ONSET_NAME,
-    SHEET,
-    ClipCropper,
-    CropTask,
-    annotation_cells,
-    clip_folder,
-    files_digest,
+from casme_tf.clips.detector import (
+    MIN_SCORE,
+    Box,
+    Detector,
+    Face,
+    FaceDetector,
+    FaceRuntime,
+    crop_box,
 )
-from casme_tf.datasets.crop_clip import VERSION as SPOTTING_VERSION
+from casme_tf.clips.frames import Frame
+from casme_tf.clips.images import JPEG_QUALITY, JPEG_SUBSAMPLING, encode_jpeg, read_rgb
+from casme_tf.clips.tracking import FaceTracker
+from casme_tf.datasets.coding_sheet import SHIPPED_CORRECTIONS, Clip, read_coding_sheet
 from casme_tf.datasets.prepared import CASME2, STAND_IN, Manifest, ManifestRow, find_stand_in_record
-from casme_tf.datasets.raw_clips import FrameFiles, find_frames, find_pair, find_root
+from casme_tf.datasets.raw_clips import FrameFiles, FramePair, find_frames, find_pair, find_root
 from casme_tf.errors import UserError
-from casme_tf.files import explain_write_errors
+from casme_tf.files import atomic_folder, explain_write_errors
 from casme_tf.formatting import count
 from casme_tf.progress import progress
+
+__all__ = ["Preparation", "prepare_dataset"]
+
+SHEET = "sheet"
+"""Source of an apex that the coding sheet names."""
+
+SPOTTING_VERSION = "1"
+"""Raise it when the same frames get another apex."""
+
+
+@dataclass(frozen=True)
+class SharedDetector:
+    """A face detector that several threads use in turn."""
+
+    detector: Detector
+    lock: threading.Lock
+
+    def detect(self, frame: np.ndarray) -> Face:
+        """Find the largest face; see `FaceDetector.detect`."""
+        with self.lock:
+            return self.detector.detect(frame)
+
+
+def source_of(method: Method) -> str:
+    """Return what `apex_source` says of an apex found by a method, such as "spotted-flow"."""
+    return f"spotted-{method}"
+
+
+def spot_missing(
+    files: FrameFiles, detector: SharedDetector, method: Method, fps: float
+) -> tuple[FramePair, Spotting]:
+    """Find the apex of a clip between its onset and its offset."""
+    tracker = FaceTracker(detector, cropped=files.cropped)
+    for number, path in zip(files.numbers, files.paths, strict=True):
+        rgb = read_rgb(path)
+        tracker.add(Frame(number, rgb, (number - files.numbers[0]) / fps))
+    track = tracker.finish()
+    if track.numbers[0] != files.numbers[0]:
+        raise UserError(
+            f"The onset frame must show a face. Received: {files.paths[0]}, where none is found."
+        )
+    found = spot_apex(track, method, onset=files.numbers[0], trimmed=True)
+    apex = files.paths[files.numbers.index(found.apex)]
+    return FramePair(files.paths[0], apex, files.cropped), found
+
+
+ONSET_NAME = "onset_frame.jpg"
+APEX_NAME = "apex_frame.jpg"
+
+FPS = 200
+"""Frames a second of CASME II's camera."""
+
+FOLDER_PREFIX = "ROI_"
+
+
+@dataclass(frozen=True)
+class CropTask:
+    """A clip that has to be cropped."""
+
+    clip: Clip
+    frames: FramePair | FrameFiles
+    recipe: str
+    source_digest: str
+
+
+@dataclass(frozen=True)
+class ClipCropper:
+    """Crops clips; several threads may use one."""
+
+    out: Path
+    manifest: Manifest
+    detector: FaceDetector | None
+    method: Method = "flow"
+    unclear: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def crop(self, task: CropTask) -> ManifestRow | UserError:
+        """Write a clip's crops, or find out what is wrong with its frames."""
+        clip, pair, source = task.clip, task.frames, SHEET
+        try:
+            if isinstance(pair, FrameFiles):
+                pair, clip = self._spot(pair, clip)
+                source = source_of(self.method)
+            frames = read_rgb(pair.onset), read_rgb(pair.apex)
+            box, face = self._find(pair, *frames)
+        except UserError as error:
+            return error
+        folder = clip_folder(self.out, clip.subject, clip.clip)
+        with atomic_folder(folder, overwrite=True) as temporary:
+            for name, frame in zip((ONSET_NAME, APEX_NAME), frames, strict=True):
+                (temporary / name).write_bytes(encode_jpeg(box.crop(frame)))
+            frames_digest = files_digest(temporary / ONSET_NAME, temporary / APEX_NAME)
+        row = ManifestRow(
+            subject=clip.subject,
+            clip=clip.clip,
+            **annotation_cells(clip),
+            apex_source=source,
+            fps=str(FPS),
+            box_x=str(box.x),
+            box_y=str(box.y),
+            box_width=str(box.width),
+            box_height=str(box.height),
+            face_score=f"{face.score:.4f}" if face else "",
+            face_range=face.range if face else "cropped",
+            faces=str(face.count) if face else "",
+            frame_width=str(frames[0].shape[1]),
+            frame_height=str(frames[0].shape[0]),
+            recipe=task.recipe,
+            source_digest=task.source_digest,
+            frames_digest=frames_digest,
+        )
+        with self.lock:
+            self.manifest.add(row)
+        return row
+
+    def _spot(self, files: FrameFiles, clip: Clip) -> tuple[FramePair, Clip]:
+        assert self.detector is not None
+        detector = SharedDetector(self.detector, self.lock)
+        pair, found = spot_missing(files, detector, self.method, FPS)
+        if not found.moved or found.clearness < CLEAR:
+            with self.lock:
+                self.unclear.append(f"{clip.subject}/{clip.clip}")
+        return pair, replace(clip, apex=found.apex)
+
+    def _find(
+        self, pair: FramePair, onset: np.ndarray, apex: np.ndarray
+    ) -> tuple[Box, Face | None]:
+        height, width = onset.shape[:2]
+        if onset.shape != apex.shape:
+            raise UserError(
+                f"Both frames must have one size. Received: {pair.onset.name} of {width}×{height} "
+                f"px, {pair.apex.name} of {apex.shape[1]}×{apex.shape[0]} px."
+            )
+        if pair.cropped:
+            return Box(0, 0, width, height), None
+        assert self.detector is not None
+        with self.lock:
+            face = self.detector.detect_or_explain(onset)
+        return crop_box(face, (height, width)), face
+
+
+def annotation_cells(clip: Clip) -> dict[str, str]:
+    """Return the cells of a manifest row that come from the coding sheet."""
+    return {
+        "onset": str(clip.onset),
+        "apex": str(clip.apex),
+        "offset": "" if clip.offset is None else str(clip.offset),
+        "action_units": clip.action_units,
+        "emotion": clip.emotion,
+    }
+
+
+def clip_folder(out: Path, subject: str, clip: str) -> Path:
+    """Return the folder of a prepared clip."""
+    return out / subject / f"{FOLDER_PREFIX}{clip}"
+
+
+def files_digest(*paths: Path) -> str:
+    """Return a digest of the content of files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise UserError(f"{path} must be readable. Received: {error.strerror}.") from None
+    return digest.hexdigest()[:16]
+
 
 _RECIPE_VERSION = 2  # raise it when the same sources come out differently
 
@@ -111,11 +278,6 @@ def prepare_dataset(
         UserError: If an argument is wrong, no clip of the sheet is in `raw`, or `out` is of
             another corpus or cannot be written. What was done until then stays and is not done
             again.
-
-    Example:
-        >>> prepare_dataset(  # doctest: +SKIP
-        ...     Path("CASME2-RAW"), Path("CASME2-coding-20140508.xlsx"), Path("prepared_dataset")
-        ... )
     """
     out = Path(out)
     if workers is not None and workers < 1:
@@ -138,8 +300,6 @@ def prepare_dataset(
             f"Clips of {coding} must be found in {root}. Received: none of {len(outcomes)}; the "
             f"first, {first.subject}/{first.clip}: {outcomes[0]}"
         )
-    if not manifest.marked:
-        _require_known_frames(manifest, outcomes, root, out)
     tasks = {i: task for i, task in enumerate(outcomes) if isinstance(task, CropTask)}
     detecting = any(
         not task.frames.cropped or isinstance(task.frames, FrameFiles) for task in tasks.values()
@@ -179,23 +339,6 @@ def prepare_dataset(
         left_out=sheet.left_out,
         sheet=sheet.version,
     )
-
-
-def _require_known_frames(
-    manifest: Manifest, outcomes: list[CropTask | ManifestRow | UserError], root: Path, out: Path
-) -> None:
-    """Make sure that clips which nobody marked come from the frames that are there now."""
-    sources = {row.source_digest for row in manifest.rows}
-    if not any(
-        outcome.source_digest in sources
-        for outcome in outcomes
-        if not isinstance(outcome, UserError)
-    ):
-        raise UserError(
-            f"The output must be a new folder or one of the same corpus. Received: {out}, which an "
-            f"older version prepared from other frames than those in {root}. Choose another "
-            "folder, or delete that one."
-        )
 
 
 @contextmanager
@@ -261,14 +404,14 @@ class _Planner:
 
 
 def _annotated(row: ManifestRow, clip: Clip) -> ManifestRow:
-    """Bring a row up to what the sheet says now; an apex that it lacks stays the one found."""
+    """Update a row to what the sheet says now; a spotted apex is kept."""
     if clip.apex is None:
         clip = replace(clip, apex=int(row.apex))
     return replace(row, **annotation_cells(clip))
 
 
 def _recipes(face_model: Path | None) -> dict[bool, str]:
-    """Return a digest of all that the crops depend on beside the frames."""
+    """Return a digest of all that the crops depend on besides the frames."""
     settings = [str(_RECIPE_VERSION), str(JPEG_QUALITY), JPEG_SUBSAMPLING]
     detection = [str(MIN_SCORE), models_digest(face_model)]
     return {
@@ -325,7 +468,7 @@ def _spotting_notes(rows: list[ManifestRow], unclear: list[str]) -> list[str]:
 
 
 def _face_notes(rows: list[ManifestRow]) -> list[str]:
-    """Name the clips whose face was not the obvious one."""
+    """Name the clips whose face was not unambiguous."""
     notes = []
     for row in rows:
         if row.faces and int(row.faces) > 1:

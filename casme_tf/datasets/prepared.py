@@ -22,6 +22,8 @@ from casme_tf.datasets.spreadsheet import (
 from casme_tf.errors import UserError, UserErrors, command
 from casme_tf.files import atomic_file, explain_write_errors
 
+__all__ = ["ManifestRow", "PreparedClip", "read_prepared_folder"]
+
 CASME2 = "casme2"
 """Clips in the layout of CASME II that nothing shows to be drawn."""
 
@@ -38,25 +40,7 @@ _KEYS = {"generator", "seed"}
 
 
 def find_stand_in_record(root: Path) -> Path | None:
-    """Find the `corpus.json` by which a stand-in corpus is known.
-
-    It is sought in the folder of the subjects and in the three above it, both as the folder is
-    named and as links resolve. A file of that name that `synthesize` did not write is passed
-    over; one of an older generator counts, since its clips are drawn all the same.
-
-    Args:
-        root: Folder of the subjects' folders, from `raw_clips.find_root`.
-
-    Returns:
-        The file; `None` if there is none, as with CASME II.
-
-    Raises:
-        UserError: If there is a file of that name that cannot be read.
-
-    Example:
-        >>> find_stand_in_record(Path("stand-in/CASME2-RAW"))  # doctest: +SKIP
-        PosixPath('/data/stand-in/corpus.json')
-    """
+    """Find the `corpus.json` by which a stand-in corpus is known."""
     for start in dict.fromkeys((root.absolute(), root.resolve())):
         for folder in (start, *start.parents[:_LEVELS_ABOVE]):
             path = folder / ARGUMENTS_FILE
@@ -143,34 +127,10 @@ _ROW_COLUMNS = [column.name for column in fields(ManifestRow)]
 # First, since the last cell of a line can be torn.
 _FOLDER_COLUMNS = ["corpus", "coding_sheet"]
 _COLUMNS = [*_FOLDER_COLUMNS, *_ROW_COLUMNS]
-_OLDER_COLUMNS = (_COLUMNS[:1] + _ROW_COLUMNS, _ROW_COLUMNS)
 
 
 class Manifest:
-    """The manifest of a folder of prepared clips.
-
-    `manifest.csv` is there when and only when the folder is complete. While clips are being
-    written, `manifest.partial.csv` is there in its place and grows by a line for each clip that
-    is done, so that a preparation which was stopped is taken up where it stopped.
-
-    A folder is of one corpus and one coding sheet, which columns name on each line.
-
-    Args:
-        folder: The folder, which need not exist.
-        corpus: Corpus of the clips to be added, one of `CORPORA`.
-        sheet: Edition of the coding sheet, as `CodingSheet.version`.
-
-    Attributes:
-        rows: The clips that the folder had when it was opened, or when it was finished.
-        complete: Whether `manifest.csv` is there.
-        marked: Whether these clips are known to be of the corpus. False if they are of an older
-            version, which did not note it.
-        current: Whether they are marked and noted to be of this coding sheet.
-
-    Raises:
-        UserError: If the folder holds files but no manifest of ours: they may be somebody's; or
-            if its clips are of another corpus.
-    """
+    """The manifest of a folder of prepared clips."""
 
     def __init__(self, folder: Path, corpus: str, sheet: str) -> None:
         self._corpus, self._sheet = corpus, sheet
@@ -194,8 +154,7 @@ class Manifest:
                 f"A folder must hold clips of one corpus, here {corpus}. Received: {folder}, which "
                 f"holds clips of {', '.join(others)}. Choose another folder, or delete that one."
             )
-        self.marked = bool(corpora) or not self.rows
-        self.current = self.marked and sheets == {sheet}
+        self.current = sheets == {sheet} or not self.rows
 
     def begin(self) -> None:
         """Mark the folder as incomplete."""
@@ -219,7 +178,7 @@ class Manifest:
             self._write(self._final, self.rows)
         with explain_write_errors(self._partial):
             self._partial.unlink(missing_ok=True)
-        self.complete = self.marked = self.current = True
+        self.complete = self.current = True
 
     def _write(self, path: Path, rows: Iterable[ManifestRow]) -> None:
         with (
@@ -235,7 +194,7 @@ class Manifest:
 
 
 def _read(path: Path) -> tuple[list[ManifestRow], set[str], set[str]]:
-    """Return the clips, their corpora and their sheets; none of these of an older version."""
+    """Return the clips, their corpora and their sheets."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *lines = list(csv.reader(file)) or [[]]
@@ -243,18 +202,15 @@ def _read(path: Path) -> tuple[list[ManifestRow], set[str], set[str]]:
         raise UserError(
             f"{path} must be a table that this command wrote. Received: {error}."
         ) from None
-    if header not in (_COLUMNS, *_OLDER_COLUMNS):
+    if header != _COLUMNS:
         raise UserError(
             f"{path} must be a table that this command wrote. Received: other columns, perhaps of "
             "another version. Delete that folder, or choose another one."
         )
     # The last line of a partial manifest may be torn.
     lines = [line for line in lines if len(line) == len(header)]
-    corpora, sheets = (
-        {line[header.index(name)] for line in lines} if name in header else set()
-        for name in _FOLDER_COLUMNS
-    )
-    rows = [ManifestRow(*line[-len(_ROW_COLUMNS) :]) for line in lines]
+    rows = [ManifestRow(*line[len(_FOLDER_COLUMNS) :]) for line in lines]
+    corpora, sheets = ({line[i] for line in lines} for i in range(len(_FOLDER_COLUMNS)))
     return list({row.key: row for row in rows}.values()), corpora, sheets
 
 
@@ -339,12 +295,6 @@ def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
         )
     table = read_tables(manifest)[0]
     missing = table.missing(_REQUIRED)
-    if missing == ["corpus"]:
-        raise UserError(
-            f"{manifest} must say in the column corpus which corpus its clips are of. Received: a "
-            "table without it, as of an older version. Run the command that made it once more, "
-            f"which keeps the prepared clips: {prepare_command(folder)}"
-        )
     if missing:
         raise UserError(
             f"{manifest} must have the columns {', '.join(_REQUIRED)}, each once. "

@@ -26,13 +26,7 @@ class FrameNotFoundError(UserError):
 
 @dataclass(frozen=True)
 class FramePair:
-    """The files of a clip's two frames.
-
-    Args:
-        onset: The neutral frame.
-        apex: The frame in which the expression is strongest.
-        cropped: Whether they are cropped to the face already.
-    """
+    """The files of a clip's two frames."""
 
     onset: Path
     apex: Path
@@ -41,13 +35,7 @@ class FramePair:
 
 @dataclass(frozen=True)
 class FrameFiles:
-    """The files of a clip's frames.
-
-    Args:
-        numbers: Their indices, rising.
-        paths: The files, in the same order.
-        cropped: Whether they are cropped to the face already.
-    """
+    """The files of a clip's frames."""
 
     numbers: tuple[int, ...]
     paths: tuple[Path, ...]
@@ -55,18 +43,7 @@ class FrameFiles:
 
 
 def find_root(raw: Path | str) -> Path:
-    """Find the folder that holds the subjects' folders.
-
-    Args:
-        raw: That folder, with frames `subXX/<clip>/imgN.jpg` or `reg_imgN.jpg`, or a folder that
-            holds it up to two levels below, such as `CASME2-RAW` or `Cropped-updated/Cropped`.
-
-    Returns:
-        The folder.
-
-    Raises:
-        UserError: If there is no such folder, or several.
-    """
+    """Find the folder that holds the subjects' folders."""
     raw = Path(raw)
     if not raw.is_dir():
         raise UserError(
@@ -86,19 +63,7 @@ def find_root(raw: Path | str) -> Path:
 
 
 def find_pair(root: Path, clip: Clip) -> FramePair:
-    """Find the onset and the apex frame of a clip.
-
-    Args:
-        root: From `find_root`.
-        clip: The clip.
-
-    Returns:
-        The two files. A raw frame goes before an authors' crop, should both be there.
-
-    Raises:
-        UserError: If the clip has no apex.
-        FrameNotFoundError: If a frame is missing.
-    """
+    """Find the onset and the apex frame of a clip."""
     if clip.apex is None:
         raise UserError("The coding sheet must name the apex. Received: none for this clip.")
     folder = _clip_folder(root, clip)
@@ -119,18 +84,7 @@ def find_pair(root: Path, clip: Clip) -> FramePair:
 
 
 def find_frames(root: Path, clip: Clip) -> FrameFiles:
-    """Find all frames of a clip from its onset to its offset, or to its end if that is unknown.
-
-    Args:
-        root: From `find_root`.
-        clip: The clip.
-
-    Returns:
-        The files: raw frames if the onset's is there, else the authors' crops.
-
-    Raises:
-        FrameNotFoundError: If the onset's frame is missing, or there is none after it.
-    """
+    """Find all frames of a clip from its onset to its offset, or to its end if that is unknown."""
     folder = _clip_folder(root, clip)
     names = _frame_names(folder)
     for name in (RAW_NAME, CROPPED_NAME):

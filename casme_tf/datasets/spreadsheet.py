@@ -1,4 +1,4 @@
-"""Reading a table of text from an .xlsx or .csv file, with the row numbers that its user sees."""
+"""Spreadsheets as tables of text, with the row numbers that a spreadsheet program shows."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import codecs
 import csv
 import io
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import openpyxl
+import pandas as pd
 
 from casme_tf.errors import UserError
 from casme_tf.labels import EMOTIONS
@@ -19,34 +18,19 @@ from casme_tf.labels import EMOTIONS
 
 @dataclass(frozen=True)
 class Table:
-    """A header and the rows below it; cells are text without surrounding blanks.
-
-    Args:
-        header: Cells of the first row that is not empty.
-        rows: `(row number, cells)`; the number counts from 1 as spreadsheet programs do.
-    """
+    """A header and the rows below it; cells are text without surrounding blanks."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
 
     def missing(self, names: Iterable[str | Sequence[str]]) -> list[str]:
-        """Return those of `names` that are not in the header exactly once.
-
-        Args:
-            names: Names of columns, or of several the names that a column may have, of which the
-                first is returned.
-        """
+        """Return those of `names` that are not in the header exactly once."""
         return [_names(name)[0] for name in names if len(self._places(name)) != 1]
 
     def records(
         self, columns: Mapping[str, str | Sequence[str]]
     ) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield `(row number, {field: text})` for each row with something in these columns.
-
-        Args:
-            columns: Field name to column name, or to the names that it may have. Case, blanks and
-                underscores do not matter.
-        """
+        """Yield `(row number, {field: text})` for each row with something in these columns."""
         places = {field: self._places(name)[0] for field, name in columns.items()}
         for number, cells in self.rows:
             record = {
@@ -66,29 +50,18 @@ class Table:
 
 
 def read_tables(path: Path | str) -> list[Table]:
-    """Read every table of a spreadsheet file.
-
-    Args:
-        path: An .xlsx file, or a .csv file in UTF-8 or UTF-16 with commas, semicolons or tabs.
-
-    Returns:
-        One table for each worksheet that is not empty; a .csv has one worksheet.
-
-    Raises:
-        UserError: If the file is missing, unreadable, not a spreadsheet, or empty.
-
-    Example:
-        >>> from casme_tf.datasets.corrections import SHIPPED_CORRECTIONS
-        >>> read_tables(SHIPPED_CORRECTIONS)[0].header[:3]
-        ('subject', 'clip', 'field')
-    """
+    """Read every table of a spreadsheet file."""
     path = Path(path)
-    readers = {".xlsx": _xlsx_worksheets, ".csv": _csv_worksheets}
+    readers = {".xlsx": _excel_worksheets, ".xls": _excel_worksheets, ".csv": _csv_worksheets}
     if not path.is_file():
         state = "is a folder" if path.is_dir() else "does not exist"
-        raise UserError(f"A sheet must be an .xlsx or .csv file. Received: {path}, which {state}.")
+        raise UserError(
+            f"A sheet must be an .xlsx, .xls or .csv file. Received: {path}, which {state}."
+        )
     if path.suffix.lower() not in readers:
-        raise UserError(f"A sheet must be an .xlsx or .csv file. Received: {path}. Save it as one.")
+        raise UserError(
+            f"A sheet must be an .xlsx, .xls or .csv file. Received: {path}. Save it as one."
+        )
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -106,24 +79,25 @@ def read_tables(path: Path | str) -> list[Table]:
 Worksheet = list[tuple[int, tuple[str, ...]]]
 
 
-def _xlsx_worksheets(path: Path, content: bytes) -> list[Worksheet]:
+def _excel_worksheets(path: Path, content: bytes) -> list[Worksheet]:
     try:
-        with warnings.catch_warnings():
-            # About styles and validation rules, which do not concern us.
-            warnings.simplefilter("ignore")
-            book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-            worksheets = []
-            for sheet in book.worksheets:
-                sheet.reset_dimensions()  # some writers note a wrong size, which hides cells
-                rows = enumerate(sheet.iter_rows(values_only=True), start=1)
-                worksheets.append([(number, tuple(map(_text, row))) for number, row in rows])
-            book.close()
-    except Exception as error:  # openpyxl raises a dozen unrelated kinds on bytes of another format
+        sheets = pd.read_excel(
+            io.BytesIO(content),
+            sheet_name=None,
+            header=None,
+            dtype=object,
+            keep_default_na=False,
+            engine="calamine",
+        )
+    except Exception as error:  # the engine raises unrelated kinds on bytes of another format
         raise UserError(
-            f"{path} must be an Excel workbook (.xlsx). Received: a file that does not open as one "
+            f"{path} must be an Excel workbook. Received: a file that does not open as one "
             f"({type(error).__name__}). Save it again as .xlsx or .csv in a spreadsheet program."
         ) from None
-    return worksheets
+    return [
+        [(number, tuple(map(_text, row))) for number, row in enumerate(sheet.to_numpy(), start=1)]
+        for sheet in sheets.values()
+    ]
 
 
 def _csv_worksheets(path: Path, content: bytes) -> list[Worksheet]:
@@ -159,7 +133,7 @@ def _key(name: str) -> str:
 
 
 MISSING_FRAME = ("", "/")
-"""What a cell says when there is no such frame."""
+"""Content of a cell when there is no such frame."""
 
 
 _SUBJECT = re.compile(r"(?:sub(?:ject)?[\s_-]*)?(\d{1,6})(?:\.0+)?", re.IGNORECASE | re.ASCII)
@@ -172,19 +146,7 @@ _CLIP = re.compile(r"\w(?:[\w .-]*\w)?")
 
 
 def parse_subject(text: str, column: str = "Subject") -> str:
-    """Return a subject's name as CASME II writes it in folders.
-
-    Args:
-        text: A number or a name, such as "1", "01" or "sub01".
-        column: The column's name, for the message.
-
-    Raises:
-        UserError: If the text is no such number or name.
-
-    Example:
-        >>> parse_subject("1"), parse_subject("01"), parse_subject("sub01")
-        ('sub01', 'sub01', 'sub01')
-    """
+    """Return a subject's name as CASME II writes it in folders."""
     match = _SUBJECT.fullmatch(text)
     if match is None or int(match[1]) == 0:
         raise UserError(
@@ -194,12 +156,7 @@ def parse_subject(text: str, column: str = "Subject") -> str:
 
 
 def parse_clip(text: str, column: str = "Filename") -> str:
-    """Return a clip's name, once it is sure to be the name of one folder.
-
-    Raises:
-        UserError: If it is empty or holds path separators, `..` or other characters that do
-            not belong in a folder's name.
-    """
+    """Return a clip's name, once it is sure to be the name of one folder."""
     if _CLIP.fullmatch(text) is None or ".." in text:
         raise UserError(
             f"{column} must be the name of a clip's folder such as EP02_01f, without path "
@@ -209,21 +166,7 @@ def parse_clip(text: str, column: str = "Filename") -> str:
 
 
 def parse_frame(text: str, column: str) -> int | None:
-    """Return a frame's index N, which is the N of `imgN.jpg`; `None` for a blank or `/`.
-
-    Args:
-        text: A number or a frame's file name, such as "46", "img46.jpg" or "reg_img46.jpg".
-        column: The column's name, for the message.
-
-    Raises:
-        UserError: If the text is neither.
-
-    Example:
-        >>> parse_frame("46", "ApexFrame"), parse_frame("reg_img46.jpg", "ApexFrame")
-        (46, 46)
-        >>> parse_frame("/", "ApexFrame") is None
-        True
-    """
+    """Return a frame's index N, which is the N of `imgN.jpg`; `None` for a blank or `/`."""
     if text in MISSING_FRAME:
         return None
     match = _FRAME.fullmatch(text)
@@ -236,11 +179,7 @@ def parse_frame(text: str, column: str) -> int | None:
 
 
 def parse_emotion(text: str, column: str = "Estimated Emotion") -> str:
-    """Return the emotion in the spelling of `labels.EMOTIONS`.
-
-    Raises:
-        UserError: If it is not one of them in any case.
-    """
+    """Return the emotion in the spelling of `labels.EMOTIONS`."""
     emotion = text.casefold()
     if emotion not in EMOTIONS:
         raise UserError(f"{column} must be one of {', '.join(EMOTIONS)}. Received: {_said(text)}.")
@@ -248,12 +187,7 @@ def parse_emotion(text: str, column: str = "Estimated Emotion") -> str:
 
 
 def parse_action_units(text: str) -> str:
-    """Return the action units as the sheet writes them; a lone number loses a trailing `.0`.
-
-    Example:
-        >>> parse_action_units("4.0"), parse_action_units("L12+R4")
-        ('4', 'L12+R4')
-    """
+    """Return the action units as the sheet writes them; a lone number loses a trailing `.0`."""
     return re.sub(r"^(\d+)\.0+$", r"\1", text)
 
 

@@ -251,15 +251,6 @@ def test_manifest_must_be_there_with_its_columns(prepared):
         read_prepared_folder(prepared)
 
 
-def test_a_folder_of_an_older_version_is_told_how_to_name_its_corpus(prepared):
-    manifest = prepared / "manifest.csv"
-    manifest.write_text(manifest.read_text().replace(",corpus\n", "\n").replace(",casme2\n", "\n"))
-    with pytest.raises(
-        UserError, match=r"column corpus .* older version\. Run .* once more, which"
-    ):
-        read_prepared_folder(prepared)
-
-
 def test_a_folder_of_two_corpora_is_refused(prepared):
     manifest = prepared / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("casme2", "stand-in", 1))

@@ -5,8 +5,12 @@ from pathlib import Path
 import openpyxl
 import pytest
 
-from casme_tf.datasets.coding_sheet import Clip, read_coding_sheet
-from casme_tf.datasets.corrections import SHIPPED_CORRECTIONS, read_corrections
+from casme_tf.datasets.coding_sheet import (
+    SHIPPED_CORRECTIONS,
+    Clip,
+    read_coding_sheet,
+    read_corrections,
+)
 from casme_tf.datasets.spreadsheet import read_tables
 from casme_tf.errors import UserError, UserErrors
 from casme_tf.labels import EMOTIONS
@@ -385,7 +389,8 @@ def test_wrong_columns_are_named(tmp_path):
         ("sheet.xlsx", b"PK\x03\x04 cut short", "must be an Excel workbook"),
         ("sheet.csv", b"PK\x03\x04\x00\x00\xff\xfe", "must be a table as text"),
         ("sheet.csv", b"\xff\xd8\xff\xe0 a picture", "must be a table as text"),
-        ("sheet.xls", b"\xd0\xcf\x11\xe0", "must be an .xlsx or .csv file"),
+        ("sheet.xls", b"\xd0\xcf\x11\xe0", "must be an Excel workbook"),
+        ("sheet.ods", b"PK", "must be an .xlsx, .xls or .csv file"),
         ("sheet.xlsx", b"", "which is empty"),
         ("sheet.csv", b"", "which is empty"),
         ("sheet.csv", b"\n,,\n", "which is empty"),

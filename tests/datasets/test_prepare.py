@@ -20,7 +20,7 @@ from skimage import data
 from casme_tf.clips.blazeface import find_model
 from casme_tf.clips.detector import FaceDetector, crop_box
 from casme_tf.clips.images import read_rgb
-from casme_tf.datasets import crop_clip
+from casme_tf.datasets import prepare
 from casme_tf.datasets.prepare import prepare_dataset
 from casme_tf.datasets.prepared import find_stand_in_record
 from casme_tf.datasets.raw_clips import find_root
@@ -100,12 +100,6 @@ class Corpus:
     def manifest(self) -> list[dict[str, str]]:
         with (self.out / "manifest.csv").open(newline="") as file:
             return list(csv.DictReader(file))
-
-
-def without_corpus(manifest: Path) -> None:
-    """Make a manifest as older versions wrote it."""
-    lines = manifest.read_text().splitlines()
-    manifest.write_text("".join(f"{line.split(',', 2)[2]}\n" for line in lines))
 
 
 def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -192,8 +186,8 @@ def test_jpeg_of_a_crop_keeps_chroma_and_makes_no_motion(prepared):
         assert [sampling[1:3] for sampling in image.layer] == [(1, 1)] * 3  # 4:4:4
     x, y, width, height = (int(row[f"box_{name}"]) for name in ("x", "y", "width", "height"))
     source = read_rgb(prepared.path("01", "EP02_01f", 46))[y : y + height, x : x + width]
-    greys = (cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in (source, read_rgb(path)))
-    flow = cv2.calcOpticalFlowFarneback(*greys, None, 0.5, 3, 19, 5, 7, 1.2, 0)
+    grays = (cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in (source, read_rgb(path)))
+    flow = cv2.calcOpticalFlowFarneback(*grays, None, 0.5, 3, 19, 5, 7, 1.2, 0)
     length = np.linalg.norm(flow, axis=-1)[20:-20, 20:-20]
     assert length.mean() < 0.01
     assert length.max() < 0.15
@@ -277,7 +271,7 @@ def test_several_faces_are_noted(corpus):
     assert corpus.manifest()[0]["faces"] == "2"
 
 
-GREY = Image.fromarray(frame()).convert("L")
+GRAY = Image.fromarray(frame()).convert("L")
 
 
 def as_file(image: Image.Image, kind: str) -> bytes:
@@ -287,9 +281,9 @@ def as_file(image: Image.Image, kind: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "content", [as_file(GREY, "JPEG"), as_file(GREY.convert("RGBA"), "PNG")], ids=["grey", "alpha"]
+    "content", [as_file(GRAY, "JPEG"), as_file(GRAY.convert("RGBA"), "PNG")], ids=["gray", "alpha"]
 )
-def test_grey_and_transparent_frames_are_taken(corpus, content):
+def test_gray_and_transparent_frames_are_taken(corpus, content):
     corpus.write("01", "EP02_01f", 46, content)
     corpus.write("01", "EP02_01f", 59, content)
     assert corpus.prepare().failures == ()
@@ -609,42 +603,10 @@ def test_a_folder_of_another_corpus_is_refused_and_kept(corpus, record, drawn_fi
     assert tree(corpus.out) == before
 
 
-@pytest.mark.parametrize("manifest", ["manifest.csv", "manifest.partial.csv"])
-def test_a_folder_of_an_older_version_gets_its_mark_and_keeps_its_crops(
-    prepared, record, manifest, capfd
-):
-    before = tree(prepared.out)
-    without_corpus(prepared.out / "manifest.csv")
-    (prepared.out / "manifest.csv").rename(prepared.out / manifest)
-    (prepared.raw / "corpus.json").write_bytes(record)
-    prepared.path("01", "EP19_05", 9).unlink()  # kept too, though it could not be done again
-    result = prepared.prepare()
-    assert (result.prepared, result.reused, len(result.failures)) == (0, 2, 1)
-    assert capfd.readouterr() == ("", "")  # no face was sought
-    after = tree(prepared.out)
-    assert {name for name in after if after[name] != before.get(name)} == {"manifest.csv"}
-    assert after.keys() == before.keys()
-    assert list(prepared.manifest()[0]) == COLUMNS
-    assert [row["corpus"] for row in prepared.manifest()] == ["stand-in"] * 3
-    again = prepared.prepare()
-    assert (again.prepared, again.reused) == (0, 2)
-    assert tree(prepared.out) == after
-
-
-def test_a_folder_of_an_older_version_from_other_frames_is_refused_and_kept(prepared):
-    without_corpus(prepared.out / "manifest.csv")
-    before = tree(prepared.out)
-    for subject, clip, _, apex, *_ in CLIPS:
-        prepared.write(subject, clip, apex, jpeg(frame(20)))
-    with pytest.raises(UserError, match="an older version prepared from other frames"):
-        prepared.prepare()
-    assert tree(prepared.out) == before
-
-
 def test_full_disk_is_one_error_and_the_next_run_goes_on(prepared, monkeypatch):
     for subject, clip, _, apex, *_ in CLIPS:
         prepared.write(subject, clip, apex, jpeg(frame(20)))
-    encode, calls = crop_clip.encode_jpeg, []
+    encode, calls = prepare.encode_jpeg, []
 
     def encode_until_full(rgb):
         calls.append(rgb)
@@ -652,7 +614,7 @@ def test_full_disk_is_one_error_and_the_next_run_goes_on(prepared, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return encode(rgb)
 
-    monkeypatch.setattr(crop_clip, "encode_jpeg", encode_until_full)
+    monkeypatch.setattr(prepare, "encode_jpeg", encode_until_full)
     with pytest.raises(UserError, match=r"must be writable.*No space left"):
         prepared.prepare(workers=1)
     assert sorted(tree(prepared.out)) == sorted([*files_of(CLIPS)[1:], "manifest.partial.csv"])
@@ -682,7 +644,6 @@ def test_kill_at_every_step_leaves_no_broken_clip(tmp_path):
     corpus.write("01", "EP20_01", 6, jpeg(frame(2)))
     corpus.annotate([*CLIPS[:2], kept])
     assert corpus.prepare().prepared == 3
-    without_corpus(corpus.out / "manifest.csv")  # an older version is the harder case
     corpus.write("01", "EP19_05", 30, jpeg(frame(13)))
     corpus.annotate([*CLIPS[1:], kept])  # one clip leaves, one has changed, one is new
     done = subprocess.run(

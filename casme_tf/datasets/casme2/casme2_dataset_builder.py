@@ -21,11 +21,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     VERSION = tfds.core.Version("1.1.0")
     RELEASE_NOTES = {  # noqa: RUF012  TFDS reads a plain class attribute
-        "1.1.0": "The feature corpus tells CASME II from stand-in data.",
+        "1.1.0": "The feature corpus distinguishes CASME II from stand-in data.",
         "1.0.0": "First release.",
     }
     MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
-    CASME II comes from its authors under a licence agreement: http://casme.psych.ac.cn. Given
+    CASME II comes from its authors under a license agreement: http://casme.psych.ac.cn. Given
     their raw clips and coding sheet, this command makes the folder that --manual_dir must name:
 
         {prepare_command()}

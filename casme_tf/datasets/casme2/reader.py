@@ -12,14 +12,11 @@ from casme_tf.errors import UserError, command
 
 from .casme2_dataset_builder import Builder
 
+__all__ = ["frame_decoders", "open_casme2"]
+
 
 class ExactJpeg(tfds.decode.Decoder):
-    """Decodes a JPEG with the accurate inverse transform.
-
-    TensorFlow's default is a fast one, which differs from other decoders by up to about 15 grey
-    levels in a pixel and 1.4 on average: as much as a faint movement, and not what a model meets
-    when it is asked about files.
-    """
+    """Decodes a JPEG with the accurate inverse transform."""
 
     def decode_example(self, serialized_example: tf.Tensor) -> tf.Tensor:
         """Return the frame as uint8 RGB `(H, W, 3)`."""
@@ -27,13 +24,7 @@ class ExactJpeg(tfds.decode.Decoder):
 
 
 def frame_decoders() -> dict[str, ExactJpeg]:
-    """Return the `decoders` of `as_dataset` and `tfds.load` for onset and apex.
-
-    Example:
-        >>> open_casme2().as_dataset(
-        ...     split="train", decoders=frame_decoders()
-        ... )  # doctest: +SKIP
-    """
+    """Return the `decoders` of `as_dataset` and `tfds.load` for onset and apex."""
     return {"onset": ExactJpeg(), "apex": ExactJpeg()}
 
 
@@ -50,9 +41,6 @@ def open_casme2(data_dir: Path | str | None = None) -> tfds.core.DatasetBuilder:
 
     Raises:
         UserError: If it is not built there, or only by another version of the builder.
-
-    Example:
-        >>> open_casme2("/data").as_dataset(split="train")  # doctest: +SKIP
     """
     default = os.environ.get("TFDS_DATA_DIR", Path("~", "tensorflow_datasets"))
     root = Path(default if data_dir is None else data_dir).expanduser()
