@@ -24,12 +24,7 @@ _ALIGNMENT = 16  # of a buffer's data, force_align in schema.fbs
 
 
 def pack(table: Any, identifier: bytes) -> bytes:
-    """Serialize a table of the object interface of flatbuffers.
-
-    Args:
-        table: Such as `ModelT` or `ModelMetadataT`.
-        identifier: The four bytes that tell the format.
-    """
+    """Serialize a table of the object interface of flatbuffers."""
     if identifier == MODEL_IDENTIFIER:
         table.buffers = [_AlignedBuffer(x.data, x.offset, x.size) for x in table.buffers]
     builder = _SharingBuilder(1024)
@@ -38,14 +33,7 @@ def pack(table: Any, identifier: bytes) -> bytes:
 
 
 def drop_empty(model: Any) -> None:
-    """Leave out what says nothing: empty buffers but the first, and empty quantization.
-
-    A tensor that is computed has no data; the converter gives each a buffer of its own, where the
-    schema has buffer 0 for all of them.
-
-    Args:
-        model: `ModelT` of the schema of TFLite files; changed in place.
-    """
+    """Drop empty buffers but the first, and empty quantization."""
     kept = [0]
     places = {0: 0}
 
@@ -73,11 +61,7 @@ def _says_nothing(quantization: Any) -> bool:
 
 
 class _SharingBuilder(flatbuffers.Builder):
-    """A builder that writes equal arrays of numbers once, as the format allows.
-
-    An int8 network has eight bytes of zero point, all 0, for each channel of each layer. Bytes are
-    left alone: a buffer's data must lie where it is told to, other bytes need not.
-    """
+    """A builder that writes equal arrays of numbers once, as the format allows."""
 
     def __init__(self, size: int) -> None:
         super().__init__(size)
@@ -102,22 +86,7 @@ class _AlignedBuffer(schema.BufferT):
 
 
 def join_tflite(first: bytes, second: bytes) -> bytes:
-    """Join two files at the signature outputs of the first and inputs of the second.
-
-    Args:
-        first: A model of one subgraph and one signature.
-        second: The same; its signature's inputs must be named as the outputs of the first, with
-            the same type.
-
-    Returns:
-        A model with the inputs of the first and the outputs of the second.
-
-    Raises:
-        ValueError: If the names or types do not match, or a model has several subgraphs.
-
-    Source: the schema of the file format,
-    https://github.com/google-ai-edge/LiteRT/blob/main/tflite/schema/schema.fbs
-    """
+    """Join two files at the signature outputs of the first and inputs of the second."""
     head, tail = (_unpack(content) for content in (first, second))
     head_graph, tail_graph = head.subgraphs[0], tail.subgraphs[0]
     head_signature, tail_signature = head.signatureDefs[0], tail.signatureDefs[0]
@@ -191,63 +160,22 @@ _PARSER_VERSION = "1.0.0"  # of the metadata's schema; nothing newer is used
 
 
 def add_metadata(content: bytes, classes: Sequence[str], *, name: str, description: str) -> bytes:
-    """Describe a classifier of pairs inside its file, and pack the class names into it.
-
-    The description is what LiteRT's tools on phones look for: the buffer `TFLITE_METADATA`, which
-    names labels.txt as the labels of the output, and that file in a ZIP archive behind the model.
-    What an earlier call added is replaced.
-
-    Args:
-        content: A .tflite file with one signature: inputs `onset` and `apex` `(1, S, S, 3)` uint8,
-            output `probabilities` `(1, C)` float32.
-        classes: C class names, in the order of the output.
-        name: Name of the model.
-        description: What it is for, in a sentence.
-
-    Returns:
-        The file with metadata; it answers as before.
-
-    Raises:
-        ValueError: If the model is another one, or the names are not one for each output.
-
-    Example:
-        >>> labelled = add_metadata(content, CLASSES, name="flow", description="…")
-        ... # doctest: +SKIP
-        >>> zipfile.ZipFile(io.BytesIO(labelled)).read("labels.txt")  # doctest: +SKIP
-        b'negative\\nother\\npositive\\nsurprise\\n'
-
-    Source: the schema of the metadata,
-    https://github.com/google-ai-edge/mediapipe/blob/master/mediapipe/tasks/metadata/metadata_schema.fbs
-    """
+    """Describe a classifier of pairs inside its file, and pack the class names into it."""
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     inputs, output = _named_tensors(model)
     _require_classes(classes, output)
     attach_metadata(model, _describe(inputs, name, description))
-    labelled = io.BytesIO()
-    labelled.write(pack(model, MODEL_IDENTIFIER))
+    labeled = io.BytesIO()
+    labeled.write(pack(model, MODEL_IDENTIFIER))
     # Stored, not deflated: readers on phones map the file and take the bytes as they lie.
-    with zipfile.ZipFile(labelled, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(labeled, "w", zipfile.ZIP_STORED) as archive:
         # A ZipInfo of its own has no time of writing: the same model gives the same bytes.
         archive.writestr(zipfile.ZipInfo(LABELS), "".join(f"{label}\n" for label in classes))
-    return labelled.getvalue()
+    return labeled.getvalue()
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Read the class names that a .tflite file carries.
-
-    Args:
-        path: A file that `add_metadata` made.
-
-    Returns:
-        Class names, in the order of the output.
-
-    Raises:
-        UserError: If the file is missing or carries none.
-
-    Example:
-        >>> read_labels(Path("saved_models/demo/model_int8.tflite"))  # doctest: +SKIP
-        ('negative', 'other', 'positive', 'surprise')
-    """
+    """Read the class names that a .tflite file carries."""
     try:
         with zipfile.ZipFile(path) as archive:
             labels = archive.read(LABELS).decode()
@@ -262,11 +190,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def metadata_schema() -> ModuleType:
-    """Return the classes of the metadata's schema, from the package mediapipe.
-
-    Raises:
-        UserError: If the package is not installed, or does not carry them.
-    """
+    """Return the classes of the metadata's schema, from the package mediapipe."""
     # They are one file that needs nothing of its package; importing that takes seconds, writes to
     # the terminal and brings TensorFlow along.
     package = importlib.util.find_spec("mediapipe")
@@ -286,12 +210,7 @@ def metadata_schema() -> ModuleType:
 
 
 def attach_metadata(model: Any, metadata: bytes) -> None:
-    """Put metadata into a model, in place of what it has.
-
-    Args:
-        model: `ModelT` of the schema of TFLite files; changed in place.
-        metadata: A packed `ModelMetadataT`.
-    """
+    """Put metadata into a model, in place of what it has."""
     entries = list(model.metadata or ())
     known = next((entry for entry in entries if _text(entry.name) == METADATA), None)
     if known is None:

@@ -103,11 +103,11 @@ def test_the_answers_stay_the_same(content, reverse, tmp_path):
 @pytest.mark.parametrize("reverse", [False, True])
 def test_inputs_are_described_in_the_order_of_the_subgraph(content, reverse):
     given = changed(content, reverse_inputs) if reverse else content
-    labelled = add_metadata(given, CLASSES, name="n", description="d")
-    model = parse(labelled)
+    labeled = add_metadata(given, CLASSES, name="n", description="d")
+    model = parse(labeled)
     names = {item.tensorIndex: item.name for item in model.signatureDefs[0].inputs}
     expected = [names[index] for index in model.subgraphs[0].inputs]
-    inputs = metadata_of(labelled).subgraphMetadata[0].inputTensorMetadata
+    inputs = metadata_of(labeled).subgraphMetadata[0].inputTensorMetadata
     assert [tensor.name for tensor in inputs] == expected
     assert expected == ([b"apex", b"onset"] if reverse else [b"onset", b"apex"])
 

@@ -1,4 +1,4 @@
-"""One small interface to every form that a trained model is kept in."""
+"""A common interface to every stored form of a trained model."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from casme_tf.errors import UserError
 from casme_tf.runs import LABELS
 from casme_tf.tflite_file import read_labels
 
+__all__ = ["Artifact", "load_artifact"]
+
 _BATCH = 16
 
 
 class Artifact(Protocol):
-    """A model that answers, whatever it is stored as.
+    """A model that predicts, whatever it is stored as.
 
     Attributes:
         frame_size: Side S of the frames it takes, px.
@@ -27,11 +29,7 @@ class Artifact(Protocol):
     classes: tuple[str, ...]
 
     def __call__(self, pair: Pair) -> np.ndarray:
-        """Return the probabilities of `n` pairs, `(n, classes)` float32.
-
-        Raises:
-            UserError: If the frames are not such a pair.
-        """
+        """Return the probabilities of `n` pairs, `(n, classes)` float32."""
         ...
 
 
@@ -74,12 +72,7 @@ class SavedModelArtifact:
 
 
 class LiteRTArtifact:
-    """A `.tflite` file, run by LiteRT; TensorFlow is not imported.
-
-    Args:
-        path: The file.
-        threads: Number of threads. Default 2.
-    """
+    """A `.tflite` file, run by LiteRT; TensorFlow is not imported."""
 
     def __init__(self, path: Path, threads: int = 2) -> None:
         from ai_edge_litert.interpreter import Interpreter
@@ -104,11 +97,7 @@ class LiteRTArtifact:
 
 
 def predict_in_batches(model: Any, pair: Pair) -> np.ndarray:
-    """Return the probabilities of `n` pairs, `(n, classes)` float32.
-
-    Keras's own `predict` does not return before TensorFlow's search for the best number of threads
-    wakes up next, which may take as long as the answers.
-    """
+    """Return the probabilities of `n` pairs, `(n, classes)` float32."""
     starts = range(0, len(pair["onset"]), _BATCH)
     parts = ({name: x[i : i + _BATCH] for name, x in pair.items()} for i in starts)
     return np.concatenate([model.predict_on_batch(part) for part in parts])
@@ -124,7 +113,7 @@ def read_keras_model(path: Path) -> Any:
 
 
 def load_artifact(path: Path) -> Artifact:
-    """Load a model of this package, told apart by its name.
+    """Load a model of this package; its kind is known by its name.
 
     Args:
         path: A `.keras` file, a `.tflite` file, a SavedModel folder, or the folder of its versions
@@ -135,11 +124,6 @@ def load_artifact(path: Path) -> Artifact:
 
     Raises:
         UserError: If there is nothing, or it is no model that takes an onset and an apex frame.
-
-    Example:
-        >>> answer = load_artifact(Path("saved_models/demo/model_float32.tflite"))  # doctest: +SKIP
-        >>> answer({"onset": onset, "apex": apex}).shape  # doctest: +SKIP
-        (1, 4)
     """
     path = _newest_version(path)
     loaders = {".keras": KerasArtifact, ".tflite": LiteRTArtifact}

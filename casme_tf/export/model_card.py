@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import shlex
-import sys
-import textwrap
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -18,66 +15,34 @@ import pandas as pd
 from casme_tf import formatting
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_file
-from casme_tf.formatting import FEWEST_SUBJECTS
 from casme_tf.models import ARCHITECTURES
 from casme_tf.runs import CONFIG, HISTORY, METRICS, MODEL_CARD, PARITY, RUNS, RunRecord, read_split
 from casme_tf.training.settings import TrainConfig
 
 _TEMPLATES = Path(__file__).parent
 _TEMPLATE = "model_card.md.jinja"
-_ABSENT = "–"
-_WIDTH = 100
-_PARTS = ("train", "validation", "test")
-_FIGURES = {
-    "accuracy": "accuracy",
-    "weighted_f1": "weighted F1",
-    "weighted_precision": "weighted precision",
-    "uf1": "UF1",
-    "uar": "UAR",
-}
 
 
 def write_model_card(run: Path) -> Path:
-    """Write model_card.md into a run's folder.
-
-    Raises:
-        UserError: As `render_model_card`.
-    """
+    """Write model_card.md into a run's folder."""
     with atomic_file(run / MODEL_CARD) as temporary:
         temporary.write_text(render_model_card(run), encoding="utf-8")
     return run / MODEL_CARD
 
 
 def refresh_model_card(run: Path) -> None:
-    """Write the card anew if the run has one, so that it tells the newest figures."""
+    """Write the card again if the run has one, with the newest figures."""
     if (run / MODEL_CARD).exists():
         write_model_card(run)
 
 
 def render_model_card(run: Path) -> str:
-    """Write the card of a run from what lies in its folder.
-
-    Figures come from metrics.json and the comparison of artifacts from parity.json; where one is
-    missing, the card says so and names the command.
-
-    Args:
-        run: Folder of a run; it must have config.json, split.csv and history.csv.
-
-    Returns:
-        The card, as Markdown that also reads as plain text.
-
-    Raises:
-        UserError: If the folder is no run, or a record in it is not one that this version writes.
-
-    Example:
-        >>> print(render_model_card(Path("saved_models/demo")))  # doctest: +SKIP
-
-    Reference: Mitchell et al., "Model Cards for Model Reporting", 2019,
-    https://doi.org/10.1145/3287560.3287596.
-    """
+    """Write the card of a run from what lies in its folder."""
     record = RunRecord.load(run / CONFIG)
     try:
-        text = _environment().get_template(_TEMPLATE).render(_facts(run, record))
+        environment = formatting.templates(_TEMPLATES, html=False)
+        environment.filters["cell"] = _cell
+        text = environment.get_template(_TEMPLATE).render(_facts(run, record))
     except (jinja2.UndefinedError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -85,52 +50,32 @@ def render_model_card(run: Path) -> str:
             f"The records of a run must be those that this version writes. Received: {run}, where "
             f"{type(error).__name__}: {error}. Train, evaluate and export the run again."
         ) from error
-    return tidy_markdown(text)
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        finalize=_require_value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # Markdown, not HTML
-    )
-    environment.globals["fewest_subjects"] = FEWEST_SUBJECTS
-    environment.filters |= {
-        "figure": _figure,
-        "interval": _interval,
-        "gain": _gain,
-        "megabytes": _megabytes,
-        "cell": _cell,
-    }
-    return environment
+    return re.sub(r"\n{3,}", "\n\n", text)
 
 
 def _facts(run: Path, record: RunRecord) -> dict[str, Any]:
     metrics, parity = _read_json(run / METRICS), _read_json(run / PARITY)
     split = record.split
-    parts = {name: split[name] for name in _PARTS if split.get(name, {}).get("clips")}
-    people = {name: set(part["subjects"]) for name, part in parts.items()}
+    parts = split["parts"]
+    subjects = {name: set(part["subjects"]) for name, part in parts.items()}
     return {
         "name": run.name,
         "record": record,
         "train": record.train,
         "classes": record.classes,
-        "architecture": _architecture(record.train["arch"]),
-        "backbone": _backbone(str(record.train["weights"])),
-        "corpus": split.get("corpus", "unknown"),
+        "architecture": _architecture(record.train),
+        "backbone": _backbone(str(record.train.get("weights", "none"))),
+        "corpus": split["corpus"],
         "data_dir": "TFDS's default folder"
         if record.data_dir is None
         else _shown(str(record.data_dir)),
         "parts": parts,
         "protocol": split["protocol"],
         "leak": split["leak"],
-        "shared": len(people.get("train", set()) & people.get("test", set())),
+        "shared": len(subjects.get("train", set()) & subjects.get("test", set())),
         "epochs": _epochs(run, parts),
         "metrics": metrics,
-        "figures": _FIGURES,
+        "figures": formatting.FIGURE_NAMES,
         "parity": parity,
         "commands": _commands(run, record),
     }
@@ -149,17 +94,18 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _architecture(name: str) -> str:
-    """Say what an architecture is, in the words of the module that builds it."""
-    known = ARCHITECTURES.get(name)
-    words = sys.modules[known.build.__module__].__doc__ if known else None
-    return words.splitlines()[0] if words else f"The architecture {name!r}."
+def _architecture(train: dict[str, Any]) -> str:
+    """Say what an architecture is."""
+    known = ARCHITECTURES.get(train["arch"])
+    about = known.about if known else f"The architecture {train['arch']!r}."
+    backbone = train.get("backbone")
+    return f"{about} The ResNet50 is {backbone}." if backbone else about
 
 
 def _backbone(weights: str) -> str:
     known = {
         "imagenet": "ImageNet weights",
-        "drawn": "weights learnt from drawn motion",
+        "drawn": "weights learned from drawn motion",
         "none": "random weights",
     }
     return known.get(weights) or f"the weights file {Path(weights).name}"
@@ -174,9 +120,9 @@ def _epochs(run: Path, parts: dict[str, Any]) -> dict[str, Any]:
         )
     history = pd.read_csv(path)
     found: dict[str, Any] = {"count": len(history), "kept": len(history), "chosen_on": None}
-    if "validation" in parts:
+    if "val_loss" in history:
         losses = history["val_loss"]
-        found["kept"] = int(losses.argmin()) + 1 if losses.notna().any() else _ABSENT
+        found["kept"] = int(losses.argmin()) + 1 if losses.notna().any() else formatting.ABSENT
         # Validation clips that are test clips too are listed as test clips.
         listed = set(read_split(run)["part"])
         found["chosen_on"] = "validation" if "validation" in listed else "test"
@@ -209,7 +155,7 @@ def _commands(run: Path, record: RunRecord) -> dict[str, str]:
 
 
 def _shown(path: str) -> str:
-    """Write a path without the name of whoever owns the home folder that it lies in."""
+    """Write a path with the home folder, which holds a user's name, as "~"."""
     home = Path.home()
     return (
         str(Path("~") / Path(path).relative_to(home)) if Path(path).is_relative_to(home) else path
@@ -221,88 +167,6 @@ def _quoted(word: str) -> str:
     return "~/" + shlex.quote(word[2:]) if word.startswith("~/") else shlex.quote(word)
 
 
-def _require_value(value: Any) -> Any:
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        raise ValueError(f"a value to be printed is {value}")
-    return value
-
-
-def _figure(value: float | None, form: str = ".3f") -> str:
-    """Format a number, or a dash where there is none to be had."""
-    return _ABSENT if value is None or math.isnan(value) else format(value, form)
-
-
-def _interval(bounds: list[float | None], form: str = ".3f") -> str:
-    """Format an interval, or say why there is none."""
-    if any(bound is None or math.isnan(bound) for bound in bounds):
-        return formatting.NO_INTERVAL
-    return " … ".join(format(bound, form) for bound in bounds)
-
-
-def _gain(bounds: list[float | None]) -> str:
-    """Say whether an interval of a difference leaves out that there is none."""
-    low, high = bounds
-    if low is not None and low > 0:
-        return "yes"
-    return "no, worse" if high is not None and high < 0 else "not shown"
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
-
-
 def _cell(text: str) -> str:
     """Keep a bar in a name from ending its cell of a table."""
     return str(text).replace("|", "\\|")
-
-
-def tidy_markdown(text: str) -> str:
-    """Align tables and wrap paragraphs, so that the card reads well without being rendered."""
-    blocks: list[str] = []
-    for i, section in enumerate(re.split(r"^(```.*?^```)$", text, flags=re.DOTALL | re.MULTILINE)):
-        parts = [section] if i % 2 else re.split(r"\n{2,}", section.strip("\n"))
-        blocks += [part if i % 2 else _tidy_block(part) for part in parts if part]
-    return "\n\n".join(blocks) + "\n"
-
-
-def _tidy_block(block: str) -> str:
-    lines = block.split("\n")
-    if lines[0].startswith("|"):
-        return _align(lines)
-    if lines[0].startswith("#"):
-        return block
-    starts = {"- ": "  ", "> ": "> "}
-    items = re.split(r"\n(?=- )", block)
-    wrapped = []
-    for item in items:
-        start = item[:2] if item[:2] in starts else ""
-        words = " ".join(line.removeprefix("> ").strip() for line in item.split("\n"))
-        wrapped.append(
-            textwrap.fill(
-                words.removeprefix(start),
-                _WIDTH,
-                initial_indent=start,
-                subsequent_indent=starts.get(start, ""),
-                break_long_words=False,
-                break_on_hyphens=False,
-            )
-        )
-    return "\n".join(wrapped)
-
-
-def _align(lines: list[str]) -> str:
-    """Pad the cells of a table, so that its columns stand below one another."""
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
-    columns = list(zip(*rows, strict=True))
-    right = [column[1].endswith(":") for column in columns]
-    widths = [max(map(len, column)) for column in columns]
-    padded = []
-    for number, row in enumerate(rows):
-        cells = []
-        for cell, width, to_right in zip(row, widths, right, strict=True):
-            if number == 1:
-                cells.append("-" * (width - 1) + ":" if to_right else "-" * width)
-            else:
-                cells.append(cell.rjust(width) if to_right else cell.ljust(width))
-        padded.append(f"| {' | '.join(cells)} |")
-    return "\n".join(padded)

@@ -6,22 +6,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
-from tensorflow_serving.apis.predict_pb2 import PredictRequest
-from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog, PredictLog
 
-from casme_tf.clips.images import encode_jpeg
 from casme_tf.datasets.casme2 import frame_decoders
 from casme_tf.datasets.pairs import resize_frame
 from casme_tf.errors import UserError
 from casme_tf.models.backbone import fold_batch_norm
 
+__all__ = ["export_saved_model"]
+
 SERVE = "serving_default"
 SERVE_JPEG = "serve_jpeg"
 CLASS_NAMES = "class_names"
 LABELS_FILE = "assets.extra/labels.txt"
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
 Tensors = dict[str, tf.Tensor]
 Endpoint = Callable[[tf.Tensor, tf.Tensor], Tensors]
@@ -34,23 +31,21 @@ _PNG_DEPTH_AT = 24  # after the signature: length and name of the header chunk, 
 def export_saved_model(model: keras.Model, folder: Path, classes: Sequence[str]) -> None:
     """Write a SavedModel that answers without this package.
 
-    Batch normalisation is folded into the convolutions before it. The model has three signatures,
+    Batch normalization is folded into the convolutions before it. The model has three signatures,
     with N pairs, at least one, and C classes:
 
     - `serving_default`: `onset`, `apex` `(N, S, S, 3)` uint8 RGB → `probabilities` `(N, C)`
       float32.
     - `serve_jpeg`: `onset`, `apex` `(N,)` string, each a JPEG or PNG of a face crop, any size, both
       frames of a pair cut with one box → `probabilities` as above and `label` `(N,)` string.
-      Decoding and resizing are those of the input pipeline: grey is repeated, transparency and a
+      Decoding and resizing are those of the input pipeline: gray is repeated, transparency and a
       rotation noted in the file are ignored.
     - `class_names`: nothing → `class_names` `(C,)` string, in the order of the probabilities.
 
     Requests that do not fit are refused with an error of the graph. A JPEG has no checksum: damage
     in its middle that still decodes goes unnoticed.
 
-    Beside the graph lie `assets.extra/labels.txt`, one class a line, and
-    `assets.extra/tf_serving_warmup_requests`, which TensorFlow Serving runs when it loads the
-    model: one request of noise for each signature that takes frames.
+    `assets.extra/labels.txt` next to the graph has one class per line.
 
     Args:
         model: A classifier of this package; its inputs set S.
@@ -59,14 +54,6 @@ def export_saved_model(model: keras.Model, folder: Path, classes: Sequence[str])
 
     Raises:
         UserError: If there are more or fewer classes than the model has outputs.
-
-    Example:
-        >>> export_saved_model(model, Path("1"), CLASSES)  # doctest: +SKIP
-        >>> answer = tf.saved_model.load("1").signatures["serve_jpeg"]  # doctest: +SKIP
-        >>> answer(onset=tf.constant([a]), apex=tf.constant([b]))["label"]  # doctest: +SKIP
-
-    Reference:
-        SavedModel warm-up, https://www.tensorflow.org/tfx/serving/saved_model_warmup.
     """
     size, outputs = model.input["onset"].shape[1], model.output.shape[-1]
     if len(classes) != outputs:
@@ -87,10 +74,6 @@ def export_saved_model(model: keras.Model, folder: Path, classes: Sequence[str])
     labels = folder / LABELS_FILE
     labels.parent.mkdir()
     labels.write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
-    with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
-        for request in _warmup_requests(size):
-            log = PredictionLog(predict_log=PredictLog(request=request))
-            writer.write(log.SerializeToString(deterministic=True))
 
 
 def _pair_specs(shape: tuple[int | None, ...], dtype: tf.DType) -> list[tf.TensorSpec]:
@@ -126,7 +109,7 @@ def _answer_encoded(serve: Endpoint, size: int, classes: Sequence[str]) -> Endpo
 
 
 def _decode(name: str, encoded: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decode `(N,)` strings to `(N, size, size, 3)` uint8; tell what size they had, `(N, 2)`."""
+    """Decode `(N,)` strings to `(N, size, size, 3)` uint8; also return their sizes, `(N, 2)`."""
     decode = frame_decoders()[name].decode_example
 
     def decode_one(image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -170,7 +153,7 @@ def _checked_pair(
     onset: tf.Tensor, apex: tf.Tensor, shape: tuple[int | None, ...]
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the pair as it is, once shapes and lengths are seen to be right."""
-    # Whoever runs the graph does not compare what it is given with the signature's shapes: without
+    # A runtime does not compare its inputs with the signature's shapes: without
     # this, frames of another size get an answer, and a frame without a batch ends the process.
     onset, apex = (
         tf.ensure_shape(x, shape, name=f"{name}_must_have_the_shape_of_the_signature")
@@ -192,26 +175,9 @@ def _checked_pair(
 
 
 def _assert_all(good: tf.Tensor, requirement: str, received: tf.Tensor) -> tf.Operation:
-    """Assert `(N,)` bool, and tell what was received `(N,)` at the first place that is not good."""
+    """Assert `(N,)` bool; the message has what was received at the first place that fails."""
     first = tf.where(~good)[:1, 0]
     position = tf.strings.reduce_join(tf.strings.as_string(first))
     what = tf.strings.reduce_join(tf.gather(received, first))
     message = [requirement, ". Received at index ", position, " of the batch: ", what, "."]
     return tf.debugging.Assert(tf.reduce_all(good), [tf.strings.join(message)])
-
-
-def _warmup_requests(size: int) -> list[PredictRequest]:
-    noise = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
-    pair = dict(zip(("onset", "apex"), noise, strict=True))
-    inputs = {
-        SERVE: {name: tf.make_tensor_proto(x[None]) for name, x in pair.items()},
-        SERVE_JPEG: {name: tf.make_tensor_proto([encode_jpeg(x)]) for name, x in pair.items()},
-    }
-    requests = []
-    for signature, tensors in inputs.items():
-        request = PredictRequest()
-        request.model_spec.signature_name = signature
-        for name, tensor in tensors.items():
-            request.inputs[name].CopyFrom(tensor)
-        requests.append(request)
-    return requests

@@ -16,18 +16,18 @@ from casme_tf.progress import progress
 from casme_tf.runs import NUMBER_FORMATS
 from casme_tf.tflite_file import join_tflite
 
+__all__ = ["convert_tflite"]
+
 SIGNATURE = "serving_default"
 Tensors = dict[str, tf.Tensor]
 
 
 def convert_tflite(
-    model: keras.Model,
-    frames: dict[str, np.ndarray],
-    formats: Sequence[str] = NUMBER_FORMATS,
-) -> dict[str, bytes]:
+    model: keras.Model, frames: dict[str, np.ndarray], formats: Sequence[str] = NUMBER_FORMATS
+) -> Iterator[tuple[str, bytes]]:
     """Convert for one pair at a time.
 
-    Motion and network are converted apart and joined, so that motion is float32 in every file:
+    Motion and network are converted separately and joined, so that motion is float32 in every file:
     the flow of a pixel does not survive eight bits.
 
     Args:
@@ -36,9 +36,11 @@ def convert_tflite(
             ranges that int8 covers.
         formats: Number formats of the network; see `NUMBER_FORMATS`.
 
-    Returns:
-        The content of a `.tflite` file for each format.
+    Yields:
+        Each format and the content of its `.tflite` file.
     """
+    if not formats:
+        return
     motion, encoding, network = split_model(model)
     as_dictionary = isinstance(network.input, dict)
     inputs = network.input if as_dictionary else {"image": network.input}
@@ -67,7 +69,8 @@ def convert_tflite(
         _write_graph(first, encode, pair)
         _write_graph(second, answer, features)
         head = _convert(first, "float32", calibration)
-        return {form: join_tflite(head, _convert(second, form, calibration)) for form in formats}
+        for form in formats:
+            yield form, join_tflite(head, _convert(second, form, calibration))
 
 
 def _write_graph(

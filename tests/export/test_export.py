@@ -12,16 +12,15 @@ from ai_edge_litert import schema_py_generated as schema
 from support.elsewhere import KERAS, LITERT, SAVED_MODEL, SERVED_JPEG, answer_elsewhere
 from support.tflite_contents import read_contents
 
+from casme_tf.arrays import rows_of
 from casme_tf.cli.main import main
 from casme_tf.datasets.pairs import load_pairs
 from casme_tf.errors import UserError
 from casme_tf.export.artifacts import load_artifact
-from casme_tf.export.export import TOLERANCES, export_run
-from casme_tf.export.parity import EIGHT_BITS, EXACT, Parity, measure_parity
+from casme_tf.export.export import EIGHT_BITS, EXACT, TOLERANCES, Parity, export_run, measure_parity
 from casme_tf.labels import CLASSES
 from casme_tf.runs import ARTIFACTS, NUMBER_FORMATS, read_split
 from casme_tf.tflite_file import MODEL_IDENTIFIER, add_metadata, pack, read_labels
-from casme_tf.training.batches import take
 
 TFLITE = [f"model_{form}.tflite" for form in NUMBER_FORMATS]
 
@@ -32,7 +31,7 @@ def frames(run, data_dir) -> dict[str, np.ndarray]:
     pairs = load_pairs(data_dir, 64)
     parts = pairs.clips.merge(read_split(run), on=["subject", "clip"])["part"]
     chosen = [np.flatnonzero(parts == part) for part in ("validation", "train")]
-    return take(pairs.frames, np.concatenate(chosen))
+    return rows_of(pairs.frames, np.concatenate(chosen))
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +102,7 @@ def test_what_answers_differently_is_not_published(run, tmp_path, monkeypatch, c
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
     model = keras.models.load_model(run / "model.keras", compile=False)
-    bias = model.get_layer("network").get_layer("probabilities").bias
+    bias = model.get_layer("network").get_layer("head").get_layer("probabilities").bias
     bias.assign(bias + np.asarray([0, 0, 0, 1], np.float32))
     model.save(copy / "model.keras")
 
@@ -130,7 +129,36 @@ def test_what_answers_differently_is_not_published(run, tmp_path, monkeypatch, c
     assert [row["published"] for row in rows.values()] == [False] * 4 + [True]
     assert not rows["model_int8.tflite"]["within_tolerance"]
     assert "its answers differ" in (copy / "model_card.md").read_text()
-    assert not (copy / ".export").exists()
+    assert not copy.with_name(".copy.work").exists()
+
+
+def test_an_interrupted_export_continues_with_what_is_missing(run, tmp_path, monkeypatch):
+    copy, made = tmp_path / "copy", []
+    shutil.copytree(run, copy)
+
+    def saved_model(model, folder, classes):
+        made.append("saved_model/1")
+        shutil.copytree(run / "saved_model/1", folder, dirs_exist_ok=True)
+
+    def convert(model, training, formats):
+        for form in formats:
+            if form == "dynamic" and "float16" in made:
+                raise KeyboardInterrupt
+            made.append(form)
+            yield form, (run / f"model_{form}.tflite").read_bytes()
+
+    module = "casme_tf.export.export"
+    monkeypatch.setattr(f"{module}.export_saved_model", saved_model)
+    monkeypatch.setattr(f"{module}.convert_tflite", convert)
+    monkeypatch.setattr(f"{module}.add_metadata", lambda content, *_, **__: content)
+    monkeypatch.setattr(f"{module}._MIN_PAIRS", 10)
+    options = {"runs": tmp_path, "accept": ("dynamic", "int8")}
+    with pytest.raises(KeyboardInterrupt):
+        export_run("copy", **options)
+    made.clear()
+    export_run("copy", **options)
+    assert made == ["dynamic", "int8"]
+    assert not copy.with_name(".copy.work").exists()
 
 
 def test_best_effort_formats_that_do_not_hold_are_left_out(run, tmp_path, monkeypatch, capsys):

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 from casme_tf.datasets.pairs import load_pairs, resize_frame
 from casme_tf.errors import UserError
@@ -68,7 +67,7 @@ class Exported(NamedTuple):
 def small_model(size: int = SIZE, classes: int = len(CLASSES)) -> keras.Model:
     """A model with the contract of the architectures that, like them, would answer any size.
 
-    Its weights are so large that one grey level in some pixels shows in the answer.
+    Its weights are so large that one gray level in some pixels shows in the answer.
     """
     inputs = pair_inputs(size)
     resize = keras.layers.Resizing(16, 16)
@@ -118,7 +117,7 @@ def test_frames_get_the_answer_of_the_model(exported):
 
 
 def test_images_of_any_kind_and_size_get_the_answer_of_their_frames(exported):
-    """One batch of all: grey, transparent, with a palette, subsampled, progressive, tiny."""
+    """One batch of all: gray, transparent, with a palette, subsampled, progressive, tiny."""
     kinds = [
         ((90, 70, 3), {}),
         ((90, 70, 3), {"quality": 60, "subsampling": "4:2:0"}),
@@ -197,7 +196,7 @@ def test_every_weight_is_written_once(exported):
     assert sorted(map(tuple, shapes.values())) == weights
 
 
-def test_batch_normalisation_is_in_the_convolution_before_it(tmp_path):
+def test_batch_normalization_is_in_the_convolution_before_it(tmp_path):
     inputs = pair_inputs(16)
     x = keras.layers.Conv2D(3, 5, name="convolution")(
         keras.layers.Subtract()([keras.layers.Rescaling(1.0)(frame) for frame in inputs.values()])
@@ -217,36 +216,6 @@ def test_batch_normalisation_is_in_the_convolution_before_it(tmp_path):
     expected = model.predict(pair, verbose=0)
     assert expected.std(axis=0).max() > 1e-2  # answers differ between pairs
     np.testing.assert_allclose(answer, expected, atol=1e-4)
-
-
-def warmup(folder: Path) -> list[bytes]:
-    path = folder / "assets.extra" / "tf_serving_warmup_requests"
-    return [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
-
-
-def test_the_warm_up_requests_get_answers(exported):
-    logs = [PredictionLog.FromString(record) for record in warmup(exported.folder)]
-    requests = [log.predict_log.request for log in logs]
-    assert [request.model_spec.signature_name for request in requests] == [
-        "serving_default",
-        "serve_jpeg",
-    ]
-    for request in requests:
-        inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
-        assert inputs.keys() == {"onset", "apex"}
-        assert np.any(inputs["onset"] != inputs["apex"])
-        answer = exported.signatures[request.model_spec.signature_name](
-            **{name: tf.constant(array) for name, array in inputs.items()}
-        )
-        assert answer["probabilities"].shape == (1, len(CLASSES))
-        np.testing.assert_allclose(answer["probabilities"].numpy().sum(), 1, atol=1e-5)
-    with Image.open(io.BytesIO(inputs["onset"][0])) as image:
-        assert image.size == (SIZE, SIZE)
-
-
-def test_the_warm_up_requests_are_the_same_each_time(exported, tmp_path):
-    export_saved_model(small_model(), tmp_path, CLASSES)
-    assert warmup(tmp_path) == warmup(exported.folder)
 
 
 def test_classes_that_do_not_fit_the_model_are_refused(tmp_path):
@@ -283,7 +252,7 @@ BAD = {
         ("serving_default", frames(1, 12, 48, 3), frames(1, SIZE, SIZE, 3)),
         r"tensor onset \[1,12,48,3\] is not compatible with expected shape \[\?,24,24,3\]",
     ),
-    "grey frames": (
+    "gray frames": (
         ("serving_default", frames(1, SIZE, SIZE, 1), frames(1, SIZE, SIZE, 3)),
         r"tensor onset \[1,24,24,1\] is not compatible with expected shape \[\?,24,24,3\]",
     ),
