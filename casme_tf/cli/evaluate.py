@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from casme_tf.cli import keywords
 from casme_tf.errors import UserError
 from casme_tf.runs import RUNS
 
@@ -26,7 +27,7 @@ class EvaluateConfig:
     """Which part of the run's split to measure on."""
     out: Path | None = None
     """Folder for metrics.json, predictions.csv and pictures. Default: the run's folder, or a folder
-    in its `evaluations` if --model or another --part was asked for."""
+    in its `evaluations` if --model or another --part was requested."""
     resamples: int = 2000
     """Draws of subjects for the 95% intervals."""
     artifacts: bool = False
@@ -36,32 +37,17 @@ class EvaluateConfig:
 def run(options: EvaluateConfig) -> None:
     """Measure a run or an artifact, or a run and all its artifacts."""
     from casme_tf.evaluation.evaluate import evaluate, evaluate_artifacts
-    from casme_tf.evaluation.reports.pictures import draw_pictures
+    from casme_tf.evaluation.reports.html import draw_pictures
     from casme_tf.export.model_card import refresh_model_card
 
     if options.artifacts:
         if options.run is None or options.model is not None:
             raise UserError("--artifacts needs --run NAME, and no --model. Give the run alone.")
-        table = evaluate_artifacts(
-            options.run,
-            runs=options.runs,
-            data_dir=options.data_dir,
-            part=options.part,
-            out=options.out,
-            resamples=options.resamples,
-        )
+        table = evaluate_artifacts(**keywords(options, "model", "artifacts"))
         print("figures, and points above model.keras (_change)")
         print(table.to_string(float_format="%.3f"))
         return
-    done = evaluate(
-        options.run,
-        model=options.model,
-        runs=options.runs,
-        data_dir=options.data_dir,
-        part=options.part,
-        out=options.out,
-        resamples=options.resamples,
-    )
+    done = evaluate(**keywords(options, "artifacts"))
     draw_pictures(done.metrics, done.predictions, done.frames, done.run, done.folder)
     refresh_model_card(done.run)
     print(done.describe())

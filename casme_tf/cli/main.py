@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 import tyro
 
 from casme_tf.cli import (
+    FACES,
     app,
     compare,
     crossval,
@@ -99,7 +100,7 @@ def _explained(run: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command again", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read the output, such as `head`, has enough
+    except BrokenPipeError:  # the reader of the output, such as `head`, has stopped
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -111,7 +112,7 @@ def _run(verb: str | None, args: Sequence[str] | None) -> int:
         print(f"casme-tf {version('casme-tf')}")
         return 0
     kinds = {name: options_of(module) for name, module in VERBS.items()}
-    for kind in kinds.values():
+    for kind in (*kinds.values(), type(FACES)):
         _show_options_plainly(kind)
     if verb is None:
         options: Any = tyro.extras.subcommand_cli_from_dict(

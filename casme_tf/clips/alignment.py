@@ -9,25 +9,28 @@ import cv2
 import numpy as np
 
 from casme_tf.clips.detector import Detector, Face
-from casme_tf.clips.layout import HEIGHT, WIDTH, face_mask, skin_points
-from casme_tf.clips.similarity import (
+from casme_tf.clips.layout import (
+    HEIGHT,
+    WIDTH,
     Affine,
     after,
     apply,
     displacement,
+    face_mask,
     fit_similarity,
     inverse,
     scale,
+    skin_points,
 )
 
 MIN_LIKENESS = 0.7
 """Least correlation of a crop with the one it was aligned to, -1…1. A face seen again, in noise of
-24 grey levels, has 0.9; another part of the picture about 0."""
+24 gray levels, has 0.9; another part of the picture about 0."""
 
 _LONGEST_SIDE = 1280  # px; frames are made smaller to look for faces
 _WINDOW = (25, 25)  # of sparse flow, px
 _LEVELS = 3
-_SETTLED = 0.5  # px; the crop is made anew until the head is off by less
+_SETTLED = 0.5  # px; the crop is cut again until the head is off by less
 _ROUNDS = 3
 _THUMBNAIL = 4  # crops are compared at a quarter of their size, where noise weighs little
 _AROUND = (9, 9)  # px around a point over which dense flow is averaged
@@ -38,15 +41,7 @@ _FARNEBACK = (0.5, 3, 19, 5, 7, 1.2, 0)
 
 
 class Aligned(NamedTuple):
-    """A face brought into the upright crop.
-
-    Attributes:
-        crop: `(HEIGHT, WIDTH)` uint8, grey.
-        pose: Map from the frame to the crop.
-        moved: `(n, 2)` how far each of `skin_points` has moved in the crop since the reference,
-            head motion that is left included, px.
-        likeness: Correlation with the reference, -1…1.
-    """
+    """A face brought into the upright crop."""
 
     crop: np.ndarray
     pose: Affine
@@ -55,19 +50,7 @@ class Aligned(NamedTuple):
 
 
 def find_face(detector: Detector, rgb: np.ndarray, *, cropped: bool = False) -> Face:
-    """Find the largest face in a frame of any size.
-
-    Args:
-        detector: The detector.
-        rgb: `(H, W, 3)` uint8, RGB.
-        cropped: The frame is a face crop: BlazeFace is shown it with grey around.
-
-    Returns:
-        The face, in px of the frame.
-
-    Raises:
-        NoFaceError: If there is none.
-    """
+    """Find the largest face in a frame of any size."""
     height, width = rgb.shape[:2]
     shrink = max(height, width) / _LONGEST_SIDE
     if shrink > 1:
@@ -93,15 +76,7 @@ def find_face(detector: Detector, rgb: np.ndarray, *, cropped: bool = False) -> 
 
 
 def upright_crop(rgb: np.ndarray, pose: Affine) -> np.ndarray:
-    """Cut the upright crop out of a frame.
-
-    Args:
-        rgb: `(H, W, 3)` uint8, RGB.
-        pose: Map from the frame to the crop.
-
-    Returns:
-        `(HEIGHT, WIDTH)` uint8, grey.
-    """
+    """Cut the upright crop out of a frame, `(HEIGHT, WIDTH)` uint8, gray."""
     corners = apply(inverse(pose), np.array([[0, 0], [WIDTH, 0], [0, HEIGHT], [WIDTH, HEIGHT]]))
     shrink = max(int(1 / scale(pose)), 1)
     margin = 4 * shrink
@@ -128,16 +103,7 @@ def upright_crop(rgb: np.ndarray, pose: Affine) -> np.ndarray:
 
 
 def align(rgb: np.ndarray, pose: Affine, reference: np.ndarray) -> Aligned:
-    """Align a frame to a crop of an earlier one by following points of the skin.
-
-    Args:
-        rgb: `(H, W, 3)` uint8, RGB.
-        pose: About where the face is: map from the frame to the crop.
-        reference: `(HEIGHT, WIDTH)` uint8, the crop of the earlier frame.
-
-    Returns:
-        The face; `likeness` tells whether it is one.
-    """
+    """Align a frame to a crop of an earlier one by following points of the skin."""
     points = skin_points()
     for _ in range(_ROUNDS):
         crop = upright_crop(rgb, pose)
@@ -156,30 +122,21 @@ def align(rgb: np.ndarray, pose: Affine, reference: np.ndarray) -> Aligned:
     return Aligned(crop, pose, moved, likeness(reference, crop))
 
 
-def dense_motion(reference: np.ndarray, crop: np.ndarray) -> np.ndarray:
-    """Return how far each of `skin_points` has moved, by Farneback's flow: `(n, 2)` float32, px.
+def farneback(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
+    """Return the optical flow between gray frames `(H, W)` uint8, `(H, W, 2)` float32 px."""
+    return cv2.calcOpticalFlowFarneback(onset, apex, None, *_FARNEBACK)
 
-    Finer than what `align` followed, and slower.
-    """
-    flow = cv2.calcOpticalFlowFarneback(reference, crop, None, *_FARNEBACK)
+
+def dense_motion(reference: np.ndarray, crop: np.ndarray) -> np.ndarray:
+    """Return how far each of `skin_points` has moved, by Farneback's flow: `(n, 2)` float32, px."""
+    flow = farneback(reference, crop)
     x, y = np.rint(skin_points()).astype(int).T
     return cv2.blur(flow, _AROUND)[y, x]
 
 
 def warped_difference(reference: np.ndarray, crop: np.ndarray) -> float:
-    """Return the largest difference of two crops inside the face that motion does not explain.
-
-    The crop is brought back by dense flow and to the brightness of the reference; differences are
-    averaged over places of a sixth of the eyes' distance.
-
-    Args:
-        reference: `(HEIGHT, WIDTH)` uint8.
-        crop: The same, of another frame.
-
-    Returns:
-        Grey levels.
-    """
-    flow = cv2.calcOpticalFlowFarneback(reference, crop, None, *_FARNEBACK)
+    """Return the largest difference of two crops inside the face that motion does not explain."""
+    flow = farneback(reference, crop)
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     back = cv2.remap(
         crop, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

@@ -14,6 +14,8 @@ from casme_tf.clips.layout import EYES, ten_cells
 from casme_tf.clips.tracking import TrackedFace
 from casme_tf.errors import UserError
 
+__all__ = ["Spotting", "spot_apex"]
+
 WIDTHS = (0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 """Standard deviations that smoothing chooses from, frames."""
 
@@ -28,15 +30,7 @@ _CLEAR, _UNCLEAR = 0.06, 0.15
 
 @dataclass(frozen=True)
 class Peak:
-    """The highest place of a curve over `T` frames.
-
-    Attributes:
-        at: Its position, 0…T−1.
-        smooth: `(T,)` float64, the curve with its noise smoothed away.
-        noise: Standard deviation of the noise left in `smooth`.
-        near: Positions that may as well be the highest, as far as the noise tells.
-        clearness: How narrow these are, 0…1; 0 if they are all over the clip.
-    """
+    """The highest place of a curve over `T` frames."""
 
     at: int
     smooth: np.ndarray
@@ -46,23 +40,7 @@ class Peak:
 
 
 def locate_peak(curve: np.ndarray, allowed: np.ndarray | None = None) -> Peak:
-    """Find where a curve rises and falls again, or, if it only rises, its highest place.
-
-    The curve is smoothed by a Gaussian, whose width generalised cross-validation chooses: little
-    noise is smoothed little. A peak with lower places on both sides goes before a higher end, to
-    which a drift may lead.
-
-    Args:
-        curve: `(T,)` float, one value a frame.
-        allowed: `(T,)` bool, where the peak may be. Default: anywhere.
-
-    Returns:
-        The peak.
-
-    Example:
-        >>> locate_peak(np.array([0, 1, 3, 7, 9, 7, 4, 2, 1, 10.0]) / 10).at
-        4
-    """
+    """Find where a curve rises and falls again, or, if it only rises, its highest place."""
     curve = np.asarray(curve, np.float64)
     allowed = np.ones(len(curve), bool) if allowed is None else allowed
     smooth, noise = _smooth(curve)
@@ -77,10 +55,7 @@ def locate_peak(curve: np.ndarray, allowed: np.ndarray | None = None) -> Peak:
 
 
 def noise_level(values: np.ndarray) -> float:
-    """Return the standard deviation of white noise in a curve `(T,)`, by its second differences.
-
-    A movement of many frames has small ones; the median passes over those that have not.
-    """
+    """Return the standard deviation of white noise in a curve `(T,)`, by its second differences."""
     if len(values) < 3:
         return 0.0
     second = np.diff(values, 2)
@@ -119,7 +94,7 @@ Method = Literal["flow", "ten-cell"]
 CLEAR = 0.35
 """Clearness of a peak, below which the apex is little better than a guess."""
 
-_PATTERN_WIDTH = 2.0  # frames of smoothing before the pattern of the motion is told from noise
+_PATTERN_WIDTH = 2.0  # frames of smoothing before the pattern of the motion is estimated
 _CELL_BLUR = 1.5  # px of the crop; noise of single pixels would rule the ratio
 _LEAST_MOTION = 0.3  # % of the eyes' distance: 0.35 px in CASME II
 _FOOT = 0.1  # share of the rise at which it has begun
@@ -140,7 +115,7 @@ class Spotting:
         smooth: `(T,)` float64, the curve without its noise.
         onset: Number of the onset frame.
         apex: Number of the apex frame.
-        near: Numbers of frames that may as well be the apex, as far as the noise tells.
+        near: Numbers of frames that may also be the apex, within the noise.
         clearness: How narrow these are, 0…1; 0 if the curve shows no peak, so that the apex is a
             guess.
         moved: Whether the face moved at all.
@@ -185,7 +160,7 @@ def spot_apex(
         track: The face in the clip's frames.
         method: `flow`: the pattern that moves most on the face, by optical flow, head motion taken
             out. `ten-cell`: how much ten cells of the face differ from the onset, over how much
-            they differ from the frames beside; see `ten_cell_curve`.
+            they differ from the adjacent frames; see `ten_cell_curve`.
         onset: Number of the onset frame, if known. Default: the first frame if the clip is
             trimmed; else the quietest frame before the rise.
         apex: Number of the apex frame, if known: then it is taken.
@@ -197,10 +172,6 @@ def spot_apex(
 
     Raises:
         UserError: If there are fewer than two frames, or a given frame is not among them.
-
-    Example:
-        >>> spot_apex(tracker.finish(), trimmed=True).apex  # doctest: +SKIP
-        59
     """
     if len(track) < 2:
         raise UserError(f"A clip must have at least 2 frames with a face. Received: {len(track)}.")
@@ -251,18 +222,7 @@ def spot_apex(
 
 
 def flow_curve(track: TrackedFace, onset: int = 0) -> np.ndarray:
-    """Return how far the face has moved since the onset, `(T,)` float64, % of the eyes' distance.
-
-    The motion of all points over all frames is approximated by one pattern that comes and goes
-    (the first singular vector), and the curve is how far it has gone at the point that it moves
-    most. A pattern is told from noise by all points and frames together, which the mean length of
-    vectors is not: noise makes it larger. Lids are left out, since blinks are stronger than any
-    micro-expression.
-
-    Args:
-        track: The face.
-        onset: Position of the onset among its frames.
-    """
+    """Return the motion of the face since the onset, `(T,)` float64, % of the eyes' distance."""
     moved = (track.motion - track.motion[onset]).reshape(len(track), -1).astype(np.float64)
     width = min(_PATTERN_WIDTH, len(track) / 8)
     steady = smoothing(len(track), width) @ moved
@@ -274,20 +234,7 @@ def flow_curve(track: TrackedFace, onset: int = 0) -> np.ndarray:
 
 
 def ten_cell_curve(track: TrackedFace, onset: int = 0) -> np.ndarray:
-    """Return the ratio of the ten-cell procedure, `(T,)` float64; 1 where nothing has changed.
-
-    In each cell the mean over pixels of `(|I_t − I_onset| + 1) / (|I_t − I_{t−1}| + 1)`, grey;
-    then the mean over the ten cells. Beyond the published procedure: crops have the head's motion
-    taken out; each cell's brightness is brought to that of the onset, which a flickering light
-    changes; pixels are smoothed; lids are left out; and the ratio to the frame after is averaged
-    with that to the frame before, since one alone puts the apex half a frame late.
-
-    Args:
-        track: The face.
-        onset: Position of the onset among its frames.
-
-    Source: Van Quang, Chun, Tokuyama, CapsuleNet for Micro-Expression Recognition, FG 2019.
-    """
+    """Return the ratio of the ten-cell procedure, `(T,)` float64; 1 where nothing has changed."""
     frames = np.stack([cv2.GaussianBlur(c, (0, 0), _CELL_BLUR) for c in _as_float(track.crops)])
     ratios = []
     for cell in ten_cells(track.keypoints):
@@ -298,21 +245,7 @@ def ten_cell_curve(track: TrackedFace, onset: int = 0) -> np.ndarray:
 
 
 def change_ratio(pixels: np.ndarray, onset: int = 0, *, both_sides: bool = True) -> np.ndarray:
-    """Return the mean ratio of change since the onset to change between frames.
-
-    Args:
-        pixels: `(T, n)` grey levels of a cell.
-        onset: Position of the onset.
-        both_sides: Average the ratios to the frame before and to the frame after. If false, the
-            frame before alone, as published.
-
-    Returns:
-        `(T,)`; 1 at the first frame if there is none before it.
-
-    Example:
-        >>> change_ratio(np.array([[0.0], [3.0], [5.0], [5.0]]), both_sides=False).tolist()
-        [1.0, 1.0, 2.0, 6.0]
-    """
+    """Return the mean ratio of change since the onset to change between frames, `(T,)`."""
     since = np.abs(pixels - pixels[onset]) + 1
     between = np.abs(np.diff(pixels, axis=0)) + 1
     before = np.vstack([since[:1], since[1:] / between]).mean(axis=1)

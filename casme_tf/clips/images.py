@@ -13,11 +13,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from casme_tf.errors import UserError
 
+__all__ = ["read_rgb"]
+
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 """What a folder of frames is made of; other files in it are passed over."""
 
 TO_CONVERT = frozenset({".heic", ".heif", ".avif", ".gif"})
-"""Images that are not read: compressed as video, or with 256 colours."""
+"""Images that are not read: compressed as video, or with 256 colors."""
 
 # Pillow would try all its plugins whatever a file is called; that of EPS starts Ghostscript.
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
@@ -27,7 +29,7 @@ _MAX_PIXELS = 50_000_000
 def read_rgb(path: Path | str) -> np.ndarray:
     """Read an image file as RGB.
 
-    Grey images are repeated over three channels; transparency is dropped; a rotation that a
+    Gray images are repeated over three channels; transparency is dropped; a rotation that a
     camera noted in the file is applied.
 
     Args:
@@ -39,10 +41,6 @@ def read_rgb(path: Path | str) -> np.ndarray:
     Raises:
         UserError: If the file is missing, empty, truncated, not such an image, too large, or has
             more than 8 bits a channel.
-
-    Example:
-        >>> read_rgb("sub01/EP02_01f/img46.jpg").shape  # doctest: +SKIP
-        (480, 640, 3)
     """
     path = Path(path)
     if not path.is_file():
@@ -99,15 +97,7 @@ def _too_large(path: Path, received: str) -> str:
 
 
 def resize(frame: np.ndarray, size: int) -> np.ndarray:
-    """Resize a frame as the input pipeline does, without TensorFlow.
-
-    Args:
-        frame: `(H, W, 3)` uint8.
-        size: Side of the result, px.
-
-    Returns:
-        `(size, size, 3)` uint8, within one grey level of `pairs.resize_frame`.
-    """
+    """Resize a frame as the input pipeline does, without TensorFlow."""
     return np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR))
 
 
@@ -119,27 +109,14 @@ JPEG_QUALITY = 100
 where at 90 it takes 28. Measured by `jpeg_fidelity.measure_jpeg_fidelity`."""
 
 JPEG_SUBSAMPLING: Subsampling = "4:4:4"
-"""Chroma in full: motion, which is seen in grey, is the same with 4:2:0, but colour is off by
-0.5 grey levels in place of 0.8 to 1.5."""
+"""Chroma in full: motion, which is seen in gray, is the same with 4:2:0, but color is off by
+0.5 gray levels in place of 0.8 to 1.5."""
 
 
 def encode_jpeg(
     rgb: np.ndarray, *, quality: int = JPEG_QUALITY, subsampling: Subsampling = JPEG_SUBSAMPLING
 ) -> bytes:
-    """Encode a frame as JPEG.
-
-    Args:
-        rgb: `(H, W, 3)` uint8, RGB.
-        quality: 1…100.
-        subsampling: How chroma is sampled: "4:4:4" in full, "4:2:0" at half the size.
-
-    Returns:
-        The content of a .jpg file.
-
-    Example:
-        >>> encode_jpeg(np.zeros((8, 8, 3), np.uint8))[:2]
-        b'\\xff\\xd8'
-    """
+    """Encode a frame as JPEG."""
     file = io.BytesIO()
     Image.fromarray(rgb).save(file, "JPEG", quality=quality, subsampling=subsampling)
     return file.getvalue()

@@ -10,7 +10,69 @@ from functools import lru_cache
 
 import numpy as np
 
-from casme_tf.clips.similarity import Affine
+from casme_tf.errors import UserError
+
+REFITS = 5
+TOLERANCE = 3.0
+SMALLEST_RESIDUAL = 1e-3  # px
+
+Affine = np.ndarray
+"""`(2, 3)` float64: `x, y ↦ A[:, :2] @ (x, y) + A[:, 2]`."""
+
+
+def fit_similarity(positions: np.ndarray, vectors: np.ndarray) -> Affine:
+    """Fit a shift, a turn and a change of scale to motion vectors, robustly."""
+    if len(positions) < 3:
+        raise UserError(f"A similarity needs at least 3 places. Received: {len(positions)}.")
+    weights = np.ones(len(positions))
+    for _ in range(REFITS):
+        found = _fit(positions, vectors, weights)
+        off = vectors - displacement(found, positions)
+        residual = (off * off).sum(axis=1)
+        spread = max(TOLERANCE * float(np.median(residual)), SMALLEST_RESIDUAL**2)
+        weights = (spread / (spread + residual)) ** 2
+    return _fit(positions, vectors, weights)
+
+
+def displacement(affine: Affine, positions: np.ndarray) -> np.ndarray:
+    """Return how far a map moves places: `(n, 2)` px for places `(n, 2)`."""
+    return apply(affine, positions) - positions
+
+
+def apply(affine: Affine, positions: np.ndarray) -> np.ndarray:
+    """Return where a map takes places `(n, 2)`."""
+    return positions @ affine[:, :2].T + affine[:, 2]
+
+
+def after(second: Affine, first: Affine) -> Affine:
+    """Return the map that does `first`, then `second`."""
+    return np.column_stack(
+        [second[:, :2] @ first[:, :2], second[:, :2] @ first[:, 2] + second[:, 2]]
+    )
+
+
+def inverse(affine: Affine) -> Affine:
+    """Return the map that undoes a map."""
+    back = np.linalg.inv(affine[:, :2])
+    return np.column_stack([back, -back @ affine[:, 2]])
+
+
+def scale(affine: Affine) -> float:
+    """Return by how much a similarity enlarges."""
+    return float(np.hypot(affine[0, 0], affine[1, 0]))
+
+
+def _fit(positions: np.ndarray, vectors: np.ndarray, weights: np.ndarray) -> Affine:
+    weights = weights / weights.sum()
+    center, mean = weights @ positions, weights @ vectors
+    # About their weighted center the four unknowns do not depend on one another.
+    p, v = positions - center, vectors - mean
+    moment = weights @ (p * p).sum(axis=1)
+    zoom = weights @ (p * v).sum(axis=1) / moment
+    turn = weights @ (p[:, 0] * v[:, 1] - p[:, 1] * v[:, 0]) / moment
+    linear = np.array([[1 + zoom, -turn], [turn, 1 + zoom]])
+    return np.column_stack([linear, center + mean - linear @ center])
+
 
 EYES = 96.0
 """Distance of the eyes, px. A face of CASME II, whose eyes are about 115 px apart, is made a little
@@ -37,19 +99,7 @@ _UPPER_EDGE, _LOWER_EDGE = -0.65, 1.45  # of the grid, from the eyes
 
 
 def upright(keypoints: np.ndarray) -> Affine:
-    """Return the map from a frame to the upright crop.
-
-    Args:
-        keypoints: `(6, 2)` of a `detector.Face`, px.
-
-    Returns:
-        A similarity.
-
-    Example:
-        >>> eyes = np.array([[280.0, 230.0], [376.0, 230.0], [0, 0], [0, 0], [0, 0], [0, 0]])
-        >>> (upright(eyes) + 0.0).tolist()
-        [[1.0, 0.0, -202.0], [0.0, 1.0, -138.0]]
-    """
+    """Return the map from a frame to the upright crop."""
     left, right = (np.asarray(keypoints[i], np.float64) for i in (0, 1))
     across = (right - left) / EYES
     square = float(across @ across)
@@ -79,19 +129,7 @@ def face_mask() -> np.ndarray:
 
 
 def ten_cells(keypoints: np.ndarray) -> list[np.ndarray]:
-    """Return the ten cells in which a face moves most, without what lids move over.
-
-    Two lip corners, the chin, two beside the nose above the lip corners, the outer eyes, and the
-    left, centre and right brow; each a square of `CELL`.
-
-    Args:
-        keypoints: `(6, 2)` of a `detector.Face` in the upright crop, px.
-
-    Returns:
-        Ten masks `(HEIGHT, WIDTH)` bool.
-
-    Source: Van Quang, Chun, Tokuyama, CapsuleNet for Micro-Expression Recognition, FG 2019.
-    """
+    """Return the ten cells in which a face moves most, without what lids move over."""
     nose, mouth = keypoints[2], keypoints[3]
     corner, outer = CELL * EYES, 0.75 * EYES
     brow = MIDDLE[1] - 0.3 * EYES

@@ -45,12 +45,7 @@ _before: dict[str, str | None] = {}
 
 @contextmanager
 def network_shut() -> Iterator[None]:
-    """Name an unreachable proxy to code of others that sends over HTTP, until the block ends.
-
-    The environment is that of the whole process: other code that uses HTTP in the meantime is
-    refused as well. Blocks may overlap in any order; what was set before the first of them comes
-    back with the end of the last.
-    """
+    """Name an unreachable proxy to code of others that sends over HTTP, until the block ends."""
     with _LOCK:
         if not _open_blocks:
             _before.update({name: os.environ.get(name) for name in _NOWHERE})
@@ -70,19 +65,7 @@ def network_shut() -> Iterator[None]:
 
 
 class MediaPipeFace:
-    """BlazeFace, run by MediaPipe's `FaceDetector`.
-
-    MediaPipe posts a usage log (versions, no pixels) to its maker when a detector closes. From
-    the opening of this one until it is closed, the environment of the process names an unreachable
-    proxy on this machine, so that nothing is looked up and nothing sent.
-
-    Args:
-        path: A .tflite file of BlazeFace, with MediaPipe's metadata or without.
-        min_score: Least score of a candidate, 0…1.
-
-    Raises:
-        UserError: If MediaPipe cannot be loaded, or refuses the file.
-    """
+    """BlazeFace, run by MediaPipe's `FaceDetector`."""
 
     def __init__(self, path: Path, min_score: float) -> None:
         content = with_metadata(path)
@@ -108,13 +91,7 @@ class MediaPipeFace:
 
 
 def with_metadata(path: Path) -> bytes:
-    """Return a BlazeFace file with the metadata that MediaPipe requires, added if it is missing.
-
-    The metadata states that pixels 0…255 are mapped to −1…1.
-
-    Raises:
-        UserError: If the file is missing or damaged.
-    """
+    """Return a BlazeFace file with the metadata that MediaPipe requires, added if it is missing."""
     content = read_model(path)
     try:
         model = schema.ModelT.InitFromPackedBuf(content, 0)

@@ -1,4 +1,4 @@
-"""Searching a long clip: a window slides over it, and the movements that stand out are told."""
+"""Searching a long clip for the movements that stand out, by a sliding window."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from casme_tf.clips.frames import Frame, Frames
 from casme_tf.clips.tracking import MOST_FRAMES, FaceTracker, TrackedFace
 from casme_tf.errors import UserError
 from casme_tf.progress import progress
+
+__all__ = ["Interval", "Search", "spot_intervals"]
 
 WINDOW_SECONDS = 1.0
 """Length of the window: twice the longest micro-expression."""
@@ -41,7 +43,7 @@ class Interval:
         onset: Number of the frame before it.
         apex: Number of the frame in which it is strongest.
         offset: Number of the frame in which it has gone, or the last of its window.
-        score: How many times as strong it is as what usually moves in the windows apart from it,
+        score: How many times as strong it is as what usually moves in other windows,
             or as the noise where that is more.
         spotting: The window that it was found in.
     """
@@ -113,25 +115,14 @@ class _Window:
 
 
 def window_length(fps: float | None) -> int:
-    """Return the length of the window in frames.
-
-    Args:
-        fps: Frames a second; None if unknown.
-
-    Example:
-        >>> window_length(30), window_length(200), window_length(None)
-        (30, 200, 100)
-    """
+    """Return the length of the window in frames."""
     if fps is None:
         return WINDOW_FRAMES
     return int(np.clip(round(fps * WINDOW_SECONDS), SHORTEST, LONGEST))
 
 
 def is_long(frames: Frames) -> bool:
-    """Return whether a clip may hold more than one movement: more than two windows of frames.
-
-    A clip that does not say how many frames it has, such as what browsers record, is read that far.
-    """
+    """Return whether a clip may hold more than one movement: more than two windows of frames."""
     most = 2 * window_length(frames.fps)
     if frames.count is not None:
         return frames.count > most
@@ -145,8 +136,8 @@ def spot_intervals(
 
     Windows of a second overlap by a half; what is strongest in the middle of each is a candidate.
     It is scored by how far its motion rises over that on both sides, against the range of motion in
-    a quiet window apart from it. However long the clip is, memory holds the faces of three windows
-    at most, and beside them one curve a window.
+    a quiet other window. However long the clip is, memory holds the faces of three windows
+    at most, and one curve a window.
 
     Args:
         frames: The clip.
@@ -160,10 +151,6 @@ def spot_intervals(
     Raises:
         UserError: If a frame cannot be read.
         NoFaceError: If no window shows a face.
-
-    Example:
-        >>> spot_intervals(open_frames("interview.mp4"), detector).clear[0].apex  # doctest: +SKIP
-        1284
     """
     length = window_length(frames.fps)
     found: list[_Window] = []
@@ -219,11 +206,7 @@ def _slow(frames: Frames, detector: Detector, method: Method, *, cropped: bool) 
 
 
 def _scores(windows: list[_Window]) -> list[float]:
-    """Return how much each movement stands out.
-
-    Windows that it reaches into do not say what is usual: in a clip of few they would all be its
-    own, and it could not stand out from itself.
-    """
+    """Return how much each movement stands out."""
     if not windows:
         return []
     first, last = np.array([window.spotting.numbers[[0, -1]] for window in windows]).T
@@ -231,8 +214,9 @@ def _scores(windows: list[_Window]) -> list[float]:
     scores = []
     for window in windows:
         onset, offset = window.span
-        apart = ranges[(last <= onset) | (first >= offset)]
-        usual = max(float(np.quantile(apart, _QUIET)) if len(apart) else 0.0, window.noise, _STILL)
+        others = ranges[(last <= onset) | (first >= offset)]
+        quiet = float(np.quantile(others, _QUIET)) if len(others) else 0.0
+        usual = max(quiet, window.noise, _STILL)
         scores.append(window.rise / usual)
     return scores
 

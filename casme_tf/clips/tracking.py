@@ -18,12 +18,24 @@ from casme_tf.clips.alignment import (
 )
 from casme_tf.clips.detector import Detector, Face, NoFaceError
 from casme_tf.clips.frames import Frame
-from casme_tf.clips.layout import EYES, MIDDLE, face_mask, skin_points, upright
-from casme_tf.clips.similarity import after, apply, displacement, fit_similarity, inverse
+from casme_tf.clips.layout import (
+    EYES,
+    MIDDLE,
+    after,
+    apply,
+    displacement,
+    face_mask,
+    fit_similarity,
+    inverse,
+    skin_points,
+    upright,
+)
 from casme_tf.errors import UserError
 
+__all__ = ["FaceTracker", "TrackedFace"]
+
 CUT = 12.0
-"""Mean difference of consecutive frames, grey levels, in which a scene changes. Made small, a frame
+"""Mean difference of consecutive frames, gray levels, in which a scene changes. Made small, a frame
 that moved by 3 px differs by 9 at most; mirrored ones by 47."""
 
 _THUMBNAIL = (64, 48)
@@ -39,13 +51,13 @@ class TrackedFace:
     Attributes:
         numbers: `(T,)` int, the frames' numbers.
         seconds: `(T,)` float64 since the clip began; None if its speed is unknown.
-        crops: `(T, HEIGHT, WIDTH)` uint8, grey: the face upright, the head's motion taken out.
+        crops: `(T, HEIGHT, WIDTH)` uint8, gray: the face upright, the head's motion taken out.
         motion: `(T, n, 2)` float32: how far each of `skin_points` has moved on the face since the
             first frame, px of the crop. Where the face was not seen, what lies between.
         head: `(T,)` how far the head has moved since the first frame, as a share of the distance
             of the eyes, mean over the face.
         seen: `(T,)` bool, whether the face was seen.
-        light: `(T,)` mean grey level of the face, 0…255.
+        light: `(T,)` mean gray level of the face, 0…255.
         face: The face in the first frame, px of the frame.
         keypoints: `(6, 2)` its keypoints in the crop, px.
         frame_size: Height and width of the frames, px.
@@ -80,11 +92,7 @@ class _Row(NamedTuple):
 
 
 class CutFinder:
-    """Finds the frames of a clip with which another scene begins.
-
-    Attributes:
-        found: Their numbers.
-    """
+    """Finds the frames of a clip with which another scene begins."""
 
     def __init__(self) -> None:
         self.found: list[int] = []
@@ -105,23 +113,20 @@ class FaceTracker:
 
     Each frame is aligned with the first one that shows a face: points of the skin are followed,
     the head's shift, turn and change of size are fitted to them robustly and taken out. A face that
-    is lost is looked for anew.
+    is lost is searched again.
 
     Args:
         detector: Finds the face.
         cropped: The frames are face crops already.
-
-    Example:
-        >>> tracker = FaceTracker(detector)  # doctest: +SKIP
-        >>> for frame in open_frames("clip.mp4").between():  # doctest: +SKIP
-        ...     tracker.add(frame)
-        >>> tracker.finish().motion.shape  # doctest: +SKIP
-        (67, 104, 2)
+        face: The face in the first frame, if it is found already.
     """
 
-    def __init__(self, detector: Detector, *, cropped: bool = False) -> None:
+    def __init__(
+        self, detector: Detector, *, cropped: bool = False, face: Face | None = None
+    ) -> None:
         self._detector = detector
         self._cropped = cropped
+        self._found = face
         self._skipped = 0
         self._face: Face | None = None
         self._rows: list[_Row] = []
@@ -136,11 +141,7 @@ class FaceTracker:
         return len(self._rows)
 
     def add(self, frame: Frame) -> None:
-        """Take the next frame.
-
-        Raises:
-            UserError: If there are more than `MOST_FRAMES`.
-        """
+        """Take the next frame."""
         if len(self._rows) == MOST_FRAMES:
             raise UserError(
                 f"A clip must have at most {MOST_FRAMES} frames. Received: more. Pass a shorter "
@@ -166,11 +167,7 @@ class FaceTracker:
         self._note(frame, crop, motion.astype(np.float32), head, seen=True)
 
     def finish(self) -> TrackedFace:
-        """Return the face in all frames that were taken.
-
-        Raises:
-            NoFaceError: If none showed a face.
-        """
+        """Return the face in all frames that were taken."""
         if self._face is None:
             raise NoFaceError(
                 f"A clip must show a face. Received: {self._skipped} frames in which none is "
@@ -197,7 +194,7 @@ class FaceTracker:
 
     def _begin(self, frame: Frame) -> None:
         try:
-            self._face = find_face(self._detector, frame.rgb, cropped=self._cropped)
+            self._face = self._found or find_face(self._detector, frame.rgb, cropped=self._cropped)
         except NoFaceError:
             self._skipped += 1
             return

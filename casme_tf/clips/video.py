@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,8 +17,10 @@ from casme_tf.clips.frames import FolderFrames, Frame, Frames, MemoryFrames, req
 from casme_tf.errors import UserError
 from casme_tf.progress import progress
 
+__all__ = ["LiveFrames", "open_frames", "record_camera"]
+
 CAMERA_SECONDS = 3.0
-"""How long a camera is recorded unless told otherwise."""
+"""Default length of a recording by a camera."""
 
 _CAMERA_BYTES = 1 << 30  # what a recording may take in memory
 _TRUSTED_FPS = (1.0, 1000.0)  # a header's value outside says nothing
@@ -43,10 +48,6 @@ def open_frames(
 
     Raises:
         UserError: If it cannot be read, or has no frames.
-
-    Example:
-        >>> open_frames("interview.mp4").fps  # doctest: +SKIP
-        30.0
     """
     if not isinstance(source, (str, Path)):
         return MemoryFrames(source, fps)
@@ -69,15 +70,7 @@ def open_frames(
 
 
 class VideoFrames:
-    """A video file. Frames are numbered from 0, and turned upright if the file says how.
-
-    Args:
-        path: The file.
-        fps: Frames a second, in place of what the file says.
-
-    Raises:
-        UserError: If OpenCV reads no frame of it.
-    """
+    """A video file. Frames are numbered from 0, and turned upright if the file says how."""
 
     def __init__(self, path: Path, fps: float | None = None) -> None:
         self.name = str(path)
@@ -106,11 +99,7 @@ class VideoFrames:
         self.fps = self._given or _speed(header, times, self.notes, self.name)
 
     def between(self, first: int | None = None, last: int | None = None) -> Iterator[Frame]:
-        """Yield the frames whose numbers lie between two, both included; by default all.
-
-        Raises:
-            UserError: If the video changes its size on the way.
-        """
+        """Yield the frames whose numbers lie between two, both included; by default all."""
         capture = self._open()
         number = 0
         try:
@@ -167,14 +156,9 @@ def record_camera(
     """
     if not seconds > 0:
         raise UserError(f"A recording must last longer than 0 s. Received: {seconds:g}.")
-    capture = cv2.VideoCapture(index)
+    capture = _open_camera(index)
     frames: list[np.ndarray] = []
     try:
-        if not capture.isOpened():
-            raise UserError(
-                f"A camera must be there and free. Received: camera {index}, which cannot be "
-                "opened. Pass another index, a video file or a folder of frames."
-            )
         capture.read()  # the first one comes while the camera is still setting itself
         bytes_ = 0
         began = time.monotonic()
@@ -214,3 +198,122 @@ def _speed(header: float, times: list[float], notes: list[str], name: str) -> fl
 def _short(path: Path, most: int = 120) -> str:
     text = str(path)
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
+
+
+class Captured(NamedTuple):
+    """A frame and when it was there."""
+
+    frame: Frame
+    at: float
+
+
+class LiveFrames:
+    """Yields the newest frame; frames that were not fetched in time are dropped.
+
+    Another thread waits for frames, so that the consumer never falls behind. Use it as a context
+    manager.
+
+    Args:
+        frames: Frames, each given when it comes; see `camera_frames` and `as_if_live`.
+
+    Attributes:
+        came: Frames that have come.
+        dropped: Those that a newer one replaced before they were fetched.
+    """
+
+    def __init__(self, frames: Iterable[Frame]) -> None:
+        self.came = self.dropped = 0
+        self._frames = frames
+        self._newest: Captured | None = None
+        self._error: BaseException | None = None
+        self._ended = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._wait_for_frames, daemon=True)
+
+    def __enter__(self) -> LiveFrames:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        self._thread.join(timeout=1)  # it may sleep until the next frame
+
+    def __iter__(self) -> Iterator[Captured]:
+        """Yield the newest frame, again and again until there are no more."""
+        while True:
+            with self._changed:
+                # Wakes up now and then, since a wait without end cannot be interrupted everywhere.
+                while self._newest is None and not self._ended:
+                    self._changed.wait(timeout=0.5)
+                newest, self._newest = self._newest, None
+            if newest is None:
+                break
+            yield newest
+        if self._error is not None:
+            raise self._error
+
+    def _wait_for_frames(self) -> None:
+        try:
+            for frame in self._frames:
+                with self._changed:
+                    self.came += 1
+                    self.dropped += self._newest is not None
+                    self._newest = Captured(frame, time.monotonic())
+                    self._changed.notify()
+                if self._ended:
+                    break
+        except BaseException as error:  # is raised where frames are fetched
+            self._error = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify()
+
+
+def open_live(source: str, fps: float | None = None) -> Iterator[Frame]:
+    """Open a camera, or a clip to be played."""
+    if source.isdecimal():
+        return camera_frames(int(source))
+    return as_if_live(open_frames(source, fps=fps))
+
+
+def as_if_live(clip: Frames) -> Iterator[Frame]:
+    """Yield the frames of a clip at the speed at which they were filmed."""
+    if clip.fps is None:
+        raise UserError(
+            f"The speed of a clip must be known to play it. Received: {clip.name}, which does not "
+            "say. Pass --fps."
+        )
+    began = None
+    for frame in clip.between():
+        seconds = frame.seconds or 0.0
+        began = time.monotonic() - seconds if began is None else began
+        wait = began + seconds - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+        yield frame
+
+
+def camera_frames(index: int) -> Iterator[Frame]:
+    """Yield the frames of a camera."""
+    capture = _open_camera(index)
+    began = time.monotonic()
+    try:
+        for number in itertools.count():
+            good, bgr = capture.read()
+            if not good:
+                return
+            yield Frame(number, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), time.monotonic() - began)
+    finally:
+        capture.release()
+
+
+def _open_camera(index: int) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(index)
+    if not capture.isOpened():
+        capture.release()
+        raise UserError(
+            f"A camera must be there and free. Received: camera {index}, which cannot be opened. "
+            "Pass another index, a video file or a folder of frames."
+        )
+    return capture

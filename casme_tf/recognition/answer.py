@@ -1,4 +1,4 @@
-"""What a recogniser says of two frames, and why one may not want to believe it."""
+"""The prediction for two frames, and reasons to doubt it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import numpy as np
 
 from casme_tf.clips.apex import Spotting
 from casme_tf.clips.detector import Box
+
+__all__ = ["ActionUnit", "Answer", "Prediction"]
 
 PAIR = ("onset", "apex")
 """Names of the two frames, in the order in which they were filmed."""
@@ -103,8 +105,8 @@ class Answer:
         lines += [f"  {name:<9} {value:.3f}" for name, value in self.probabilities.items()]
         if self.action_units is not None:
             acting = [unit for unit in self.action_units if unit.probability >= 0.5]
-            told = [f"AU{unit.number} ({unit.strength:.1f} px)" for unit in acting]
-            lines.append(f"action units: {', '.join(told) or 'none'}")
+            shown = [f"AU{unit.number} ({unit.strength:.1f} px)" for unit in acting]
+            lines.append(f"action units: {', '.join(shown) or 'none'}")
         if self.numbers is not None:
             times = "" if self.seconds is None else " at {onset:.3f} s, {apex:.3f} s"
             found = "onset frame {onset}, apex frame {apex}".format(**self.numbers)
@@ -117,7 +119,7 @@ class Answer:
     def to_json(self) -> dict[str, Any]:
         """Return what can be written as JSON: everything but pixels and curves."""
         box = None if self.box is None else vars(self.box)
-        told: dict[str, Any] = {
+        content: dict[str, Any] = {
             "label": self.label,
             "confidence": self.confidence,
             "probabilities": self.probabilities,
@@ -127,16 +129,16 @@ class Answer:
             "doubts": list(self.doubts),
         }
         if self.numbers is not None:
-            told["frames"] = self.numbers
-            told["seconds"] = self.seconds
+            content["frames"] = self.numbers
+            content["seconds"] = self.seconds
         if self.spotting is not None:
-            told["spotting"] = {
+            content["spotting"] = {
                 "method": self.spotting.method,
                 "clearness": self.spotting.clearness,
                 "moved": self.spotting.moved,
             }
         if self.score is not None:
-            told["score"] = self.score
+            content["score"] = self.score
         if self.action_units is not None:
-            told["action_units"] = [vars(unit) for unit in self.action_units]
-        return told
+            content["action_units"] = [vars(unit) for unit in self.action_units]
+        return content

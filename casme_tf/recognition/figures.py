@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 
+from casme_tf.clips.alignment import farneback
 from casme_tf.clips.apex import Spotting
 from casme_tf.plotting import ACCENT, INK, PALE, STYLE
 from casme_tf.recognition.answer import PAIR, Answer
@@ -28,15 +29,7 @@ _LABEL_WIDTH = 0.15  # of a label, as a share of the curve's
 
 @matplotlib.rc_context(STYLE)
 def spotting_figure(spotting: Spotting, title: str) -> Figure:
-    """Draw the curve of a clip.
-
-    Args:
-        spotting: What was found.
-        title: Name of the clip.
-
-    Returns:
-        A figure of 6 by 2.8 inches.
-    """
+    """Draw the curve of a clip."""
     figure = Figure(figsize=(6, 2.8), layout="constrained")
     axes = figure.subplots()
     draw_spotting(axes, spotting)
@@ -45,12 +38,7 @@ def spotting_figure(spotting: Spotting, title: str) -> Figure:
 
 
 def draw_spotting(axes: Axes, spotting: Spotting) -> None:
-    """Draw a clip's curve as measured and smoothed, its onset and apex, and what may be the apex.
-
-    Args:
-        axes: Where to draw.
-        spotting: What was found.
-    """
+    """Draw a clip's curve as measured and smoothed, its onset, apex and other candidates."""
     x = spotting.numbers if spotting.seconds is None else spotting.seconds
     onset, apex, *near = np.searchsorted(
         spotting.numbers, [spotting.onset, spotting.apex, *spotting.near]
@@ -61,12 +49,12 @@ def draw_spotting(axes: Axes, spotting: Spotting) -> None:
     axes.plot(x, spotting.smooth, color=ACCENT[0], linewidth=1.6)
     # Left of its line where there is room, so that a near apex does not write over it.
     before = "right" if x[onset] - x[0] > _LABEL_WIDTH * (x[-1] - x[0]) else "left"
-    for name, place, colour, side in (
+    for name, place, color, side in (
         ("onset", onset, INK, before),
         ("apex", apex, ACCENT[1], "left"),
     ):
-        axes.axvline(x[place], color=colour, linewidth=0.8, linestyle=(0, (3, 2)))
-        axes.plot(x[place], spotting.smooth[place], "o", color=colour, markersize=5)
+        axes.axvline(x[place], color=color, linewidth=0.8, linestyle=(0, (3, 2)))
+        axes.plot(x[place], spotting.smooth[place], "o", color=color, markersize=5)
         axes.annotate(
             f" {name} {spotting.numbers[place]} ",
             (x[place], 1),
@@ -74,7 +62,7 @@ def draw_spotting(axes: Axes, spotting: Spotting) -> None:
             ha=side,
             va="top",
             fontsize=7.5,
-            color=colour,
+            color=color,
         )
     kind = "flow" if spotting.method == "given" else spotting.method
     axes.set(xlabel="frame" if spotting.seconds is None else "s", ylabel=_LABELS[kind])
@@ -82,30 +70,18 @@ def draw_spotting(axes: Axes, spotting: Spotting) -> None:
     axes.set_ylim(top=axes.get_ylim()[1] * 1.12)
 
 
-# As in the source system and in `layers.FarnebackFlow`.
-_FARNEBACK = (0.5, 3, 19, 5, 7, 1.2, 0)
 _ARROWS = 15  # along each side
-_LONGEST = 0.98  # quantile that fills its cell; single longer ones at borders are artefacts
+_LONGEST = 0.98  # quantile that fills its cell; single longer ones at borders are artifacts
 _FAINT = 0.15  # of that; shorter arrows are left out
 _UNITS = 6
-_NO_MAP = "no map of where it looked:\nthat needs a model.keras\nwith ResNet50"
+_NO_MAP = "no map of where it maps:\nthat needs a model.keras\nwith ResNet50"
 _WIDTH = 7.2  # inches, a page's width
 _LOWER = 1.75  # inches, of the lower row
 
 
 @matplotlib.rc_context(STYLE)
-def answer_figure(answer: Answer, looked: Mapping[str, np.ndarray] | None = None) -> Figure:
-    """Draw an answer, for a page's width.
-
-    Args:
-        answer: The answer.
-        looked: From `grad_cam.grad_cam`; None if the model cannot be looked into.
-
-    Returns:
-        A figure of 7.2 inches' width: onset, apex, motion and where the model looked (or its action
-        units) above; the curve that the frames were found on, and the probabilities, below; then
-        the reasons for distrust.
-    """
+def answer_figure(answer: Answer, maps: Mapping[str, np.ndarray] | None = None) -> Figure:
+    """Draw an answer, for a page's width."""
     notes = [textwrap.fill(doubt, 112, subsequent_indent="    ") for doubt in answer.doubts]
     lines = ["/".join(Path(answer.model).parts[-2:]), *(f"!  {note}" for note in notes)]
     below = 0.15 * sum(line.count("\n") + 1 for line in lines) + 0.12
@@ -121,8 +97,8 @@ def answer_figure(answer: Answer, looked: Mapping[str, np.ndarray] | None = None
     for axes, name in zip(panels, PAIR, strict=False):
         _show(axes, _crop(answer, name), _frame_title(answer, name))
     _draw_motion(panels[2], answer)
-    if looked:
-        _draw_looked(panels[3], answer, looked)
+    if maps:
+        _draw_maps(panels[3], answer, maps)
     elif answer.action_units is not None:
         _draw_units(panels[3], answer)
     else:
@@ -146,14 +122,11 @@ def _cells(row: SubplotSpec, widths: tuple[int, ...]) -> list[SubplotSpec]:
 def flow_of(answer: Answer) -> np.ndarray:
     """Return the optical flow of the crops that the model was shown, `(S, S, 2)` float32 px."""
     onset, apex = (cv2.cvtColor(answer.crops[name], cv2.COLOR_RGB2GRAY) for name in PAIR)
-    return cv2.calcOpticalFlowFarneback(onset, apex, None, *_FARNEBACK)
+    return farneback(onset, apex)
 
 
-def flow_colours(flow: np.ndarray) -> np.ndarray:
-    """Draw flow `(H, W, 2)` as in the source system: `(H, W, 3)` uint8 RGB.
-
-    Hue is the direction, brightness the length from the least to the greatest of the image.
-    """
+def flow_colors(flow: np.ndarray) -> np.ndarray:
+    """Draw flow `(H, W, 2)` as in the source system: `(H, W, 3)` uint8 RGB."""
     length, angle = cv2.cartToPolar(flow[..., 0], flow[..., 1])
     hsv = np.full((*flow.shape[:2], 3), 255, np.uint8)
     hsv[..., 0] = angle * 90 / np.pi
@@ -185,7 +158,7 @@ def _draw_motion(axes: Axes, answer: Answer) -> None:
     flow = flow_of(answer)
     flow = flow - np.median(flow, axis=(0, 1))
     crop = _crop(answer, "onset")
-    _show(axes, flow_colours(flow), "", like=crop)
+    _show(axes, flow_colors(flow), "", like=crop)
     side = flow.shape[0]
     stretch = np.array(crop.shape[1::-1]) / side
     places = ((np.arange(_ARROWS) + 0.5) * side / _ARROWS).astype(int)
@@ -215,22 +188,22 @@ def _draw_motion(axes: Axes, answer: Answer) -> None:
 
 
 def _hue_wheel(side: int = 96) -> np.ndarray:
-    """Draw which colour stands for which direction: `(side, side, 4)` uint8 RGBA."""
+    """Draw which color stands for which direction: `(side, side, 4)` uint8 RGBA."""
     axis = np.linspace(-1, 1, side, dtype=np.float32)
     flow = np.stack(np.meshgrid(axis, axis), axis=-1)
     radius = np.linalg.norm(flow, axis=-1)
     disc = np.where(radius <= 1, 255, 0).astype(np.uint8)
-    return np.dstack([flow_colours(flow * (radius <= 1)[..., None]), disc])
+    return np.dstack([flow_colors(flow * (radius <= 1)[..., None]), disc])
 
 
-def _draw_looked(axes: Axes, answer: Answer, looked: Mapping[str, np.ndarray]) -> None:
+def _draw_maps(axes: Axes, answer: Answer, maps: Mapping[str, np.ndarray]) -> None:
     crop = _crop(answer, "apex")
     title = f"what spoke for\n{answer.label}"
-    if "flow" in looked:
-        under, heat = flow_colours(flow_of(answer)), looked["flow"]
+    if "flow" in maps:
+        under, heat = flow_colors(flow_of(answer)), maps["flow"]
         gray = under.max(axis=-1)
     else:
-        heat = looked["apex"]
+        heat = maps["apex"]
         gray = cv2.cvtColor(answer.crops["apex"], cv2.COLOR_RGB2GRAY)
     _show(axes, np.repeat(gray[..., None], 3, axis=-1), title, like=crop)
     height, width = crop.shape[:2]
@@ -253,8 +226,8 @@ def _draw_units(axes: Axes, answer: Answer) -> None:
     axes.set_yticks(rows, [f"AU{unit.number}" for unit in units])
     for row, unit in zip(rows, units, strict=True):
         if unit.probability >= 0.5:
-            told = f"{unit.strength:.1f} px"
-            axes.text(0.04, float(row), told, va="center", size=7, color="white")
+            text = f"{unit.strength:.1f} px"
+            axes.text(0.04, float(row), text, va="center", size=7, color="white")
     axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
     axes.set(xlim=(0, 1), title="action units")
     axes.title.set_fontsize(8)
@@ -266,8 +239,8 @@ def _draw_probabilities(axes: Axes, answer: Answer) -> None:
     names = list(answer.probabilities)
     rows = np.arange(len(names))[::-1]
     values = [answer.probabilities[name] for name in names]
-    colours = [ACCENT[1] if name == answer.label else ACCENT[0] for name in names]
-    axes.barh(rows, values, color=colours, height=0.62)
+    colors = [ACCENT[1] if name == answer.label else ACCENT[0] for name in names]
+    axes.barh(rows, values, color=colors, height=0.62)
     axes.set_yticks(rows, names)
     for row, value in zip(rows, values, strict=True):
         axes.text(value + 0.015, float(row), f"{value:.2f}", va="center", size=8)

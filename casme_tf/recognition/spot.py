@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from casme_tf.clips.apex import CLEAR, Method, Spotting, spot_apex
+from casme_tf.clips.apex import Method, Spotting, spot_apex
 from casme_tf.clips.detector import Detector, FaceDetector, FaceRuntime
 from casme_tf.clips.frames import Frames
 from casme_tf.clips.search import Interval, Search, is_long, spot_intervals, window_length
@@ -16,7 +16,9 @@ from casme_tf.clips.video import open_frames
 from casme_tf.errors import UserError
 from casme_tf.plotting import require_png, save_png
 from casme_tf.recognition.figures import spotting_figure
-from casme_tf.recognition.quality_checks import search_doubts
+from casme_tf.recognition.quality_checks import clip_doubts, search_doubts
+
+__all__ = ["Spotted", "spot_clip"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Spotted:
         clip: Its name.
         spotting: Onset and apex of a clip of one movement; None of a long clip.
         search: Movements of a long clip; None of others.
-        notes: What is odd about the clip.
+        notes: What is unusual about the clip.
         figure: The picture that was drawn, or None.
     """
 
@@ -63,10 +65,10 @@ class Spotted:
 
     def to_json(self) -> dict[str, Any]:
         """Return what can be written as JSON."""
-        told: dict[str, Any] = {"clip": self.clip, "notes": list(self.notes)}
+        content: dict[str, Any] = {"clip": self.clip, "notes": list(self.notes)}
         if self.search is None:
             assert self.spotting is not None
-            return told | {"intervals": [_cells(self.spotting)]}
+            return content | {"intervals": [_cells(self.spotting)]}
         intervals = [
             {**_cells(each.spotting), "offset": each.offset, "score": round(each.score, 3)}
             | {"stands_out": each.stands_out}
@@ -74,7 +76,7 @@ class Spotted:
         ]
         closest = self.search.closest and self.search.closest.to_json()
         windows = {"windows": self.search.windows, "window_frames": self.search.length}
-        return told | windows | {"intervals": intervals, "closest": closest}
+        return content | windows | {"intervals": intervals, "closest": closest}
 
 
 def spot_clip(
@@ -93,7 +95,7 @@ def spot_clip(
 
     Args:
         clip: A folder of frames, a video file, or the index of a camera.
-        fps: Frames per second; None for what a video says.
+        fps: Frames per second; None for those in a video's header.
         method: How the apex is found.
         onset: Number of the onset frame; None to find it.
         trimmed: The clip runs from onset to offset.
@@ -122,7 +124,9 @@ def spot_clip(
         else:
             track = _follow(frames, detector, onset, trimmed=trimmed, cropped=cropped)
             spotting = spot_apex(track, method, onset=onset, trimmed=trimmed)
-            notes += _doubts(spotting, track)
+            notes += clip_doubts(spotting, frames.fps)
+            if track.face.count > 1:
+                notes.append(f"There are {track.face.count} faces; the largest was followed.")
     found = Spotted(frames.name, spotting, search, (*notes, *frames.notes))
     if figure is None:
         return found
@@ -162,21 +166,6 @@ def _title(name: str, most: int = 60) -> str:
     return last if len(last) <= most else f"{last[:most]}…"
 
 
-def _doubts(spotting: Spotting, track: TrackedFace) -> list[str]:
-    notes = []
-    if spotting.moved and spotting.clearness < CLEAR:
-        notes.append(
-            f"The apex is not clear: frames {spotting.near[0]} to {spotting.near[-1]} may as well "
-            "be it."
-        )
-    if track.face.count > 1:
-        notes.append(f"{track.face.count} faces; the largest was followed.")
-    if spotting.unseen:
-        total = len(track) + track.skipped
-        notes.append(f"No face is seen in {spotting.unseen} of {total} frames.")
-    return notes
-
-
 def _cells(spotting: Spotting) -> dict[str, Any]:
     rise = spotting.duration(spotting.onset, spotting.apex)
     return {
@@ -201,11 +190,11 @@ def _interval_line(each: Interval) -> str:
 
 
 def _frames(spotting: Spotting, offset: int | None = None) -> str:
-    told = f"onset {spotting.onset}  apex {spotting.apex}"
+    text = f"onset {spotting.onset}  apex {spotting.apex}"
     if offset is not None:
-        told += f"  offset {offset}"
+        text += f"  offset {offset}"
     if spotting.seconds is None:
-        return told
+        return text
     begin = spotting.seconds[spotting.numbers.searchsorted(spotting.onset)]
     rise = spotting.duration(spotting.onset, spotting.apex) or 0.0
-    return f"{told}  at {begin:.3f} s  rise {rise * 1000:.0f} ms"
+    return f"{text}  at {begin:.3f} s  rise {rise * 1000:.0f} ms"

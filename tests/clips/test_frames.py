@@ -59,7 +59,7 @@ def test_raw_frames_go_before_crops_beside_them(folder):
     Image.fromarray(card(1, (20, 20))).save(folder / "reg_img8.png")
     clip = FolderFrames(folder)
     assert numbers(clip) == [(8, 8), (9, 9), (10, 10), (11, 11)]
-    assert "1 files beside imgN" in clip.notes[0]
+    assert "1 files other than imgN" in clip.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def wrong(case: str, tmp_path: Path) -> object:
         return "97"
     elif case == "no frames":
         return []
-    elif case == "grey":
+    elif case == "gray":
         return [np.zeros((4, 4), np.uint8)]
     elif case == "sizes":
         return [card(0), card(0, (48, 60))]
@@ -163,7 +163,7 @@ def wrong(case: str, tmp_path: Path) -> object:
         ("address", "does not exist"),
         ("no camera", "camera 97, which cannot be opened"),
         ("no frames", "which has none"),
-        ("grey", "must be uint8 (H, W, 3)"),
+        ("gray", "must be uint8 (H, W, 3)"),
         ("sizes", "frame 1 has 60×48 px and others 64×48 px"),
     ],
 )

@@ -25,7 +25,7 @@ def test_rgb_is_read_as_stored(tmp_path):
     np.testing.assert_array_equal(rgb, RAMP)
 
 
-def test_grey_is_repeated(tmp_path):
+def test_gray_is_repeated(tmp_path):
     path = save(tmp_path / "a.png", Image.fromarray(RAMP[..., 0]))
     np.testing.assert_array_equal(read_rgb(path), np.repeat(RAMP[..., :1], 3, axis=2))
 
@@ -106,7 +106,7 @@ def test_what_to_convert_is_told_with_the_command(tmp_path, suffix):
     frames = FolderFrames(tmp_path)
     assert frames.count == 1
     assert frames.notes == [
-        f"{tmp_path}: 1 files passed over, such as {path.name}, which must be converted to .png or "
+        f"{tmp_path}: 1 files ignored, such as {path.name}, which must be converted to .png or "
         ".jpg first."
     ]
 

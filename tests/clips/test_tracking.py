@@ -8,8 +8,17 @@ from skimage import data
 from casme_tf.clips import tracking as face_track
 from casme_tf.clips.detector import FaceDetector, NoFaceError
 from casme_tf.clips.frames import Frame, MemoryFrames
-from casme_tf.clips.layout import EYES, HEIGHT, WIDTH, skin_points
-from casme_tf.clips.similarity import after, apply, displacement, fit_similarity, inverse
+from casme_tf.clips.layout import (
+    EYES,
+    HEIGHT,
+    WIDTH,
+    after,
+    apply,
+    displacement,
+    fit_similarity,
+    inverse,
+    skin_points,
+)
 from casme_tf.clips.tracking import FaceTracker, TrackedFace
 from casme_tf.errors import UserError
 

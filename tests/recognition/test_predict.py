@@ -87,7 +87,7 @@ def test_a_network_without_resnet_is_drawn_without_a_map(motion_run, clip, tmp_p
     assert capsys.readouterr().out.splitlines()[-1] == str(figure)
     answered = answer_of(motion_run / "model.keras", clip)
     with Recognizer(motion_run / "model.keras") as recognizer:
-        assert recognizer.looked_at(answered) is None
+        assert recognizer.grad_cam(answered) is None
     texts = [text.get_text() for axes in answer_figure(answered).axes for text in axes.texts]
     assert any("needs a model.keras" in text for text in texts)
 
@@ -135,7 +135,7 @@ def test_crops_and_litert_need_no_tensorflow(run, clip):
 
 
 @pytest.mark.parametrize("size", [64, 224, 500])
-def test_resizing_without_tensorflow_is_within_a_grey_level(clip, size):
+def test_resizing_without_tensorflow_is_within_a_gray_level(clip, size):
     frame = read_rgb(clip["full"][0])
     ours = resize(frame, size).astype(int)
     pipeline = np.asarray(resize_frame(tf.constant(frame), size)).astype(int)

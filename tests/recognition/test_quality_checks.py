@@ -146,7 +146,7 @@ SOUND = {
     "jaw drop of 2 px": lambda f, k: (f, moved(f, k, 2, mouth_opens=True)),
     "head moved by 3 px": lambda f, k: (f, np.roll(f, 3, axis=1)),
     "a little brighter": lambda f, k: (f, brighter(f, 1.03)),
-    "noise of 4 grey levels": lambda f, k: (noisy(f, 3, 4), noisy(f, 4, 4)),
+    "noise of 4 gray levels": lambda f, k: (noisy(f, 3, 4), noisy(f, 4, 4)),
     "JPEG of quality 75": lambda f, k: (jpeg(noisy(f), 75), jpeg(noisy(moved(f, k, 2), 1), 75)),
 }
 

@@ -13,7 +13,7 @@ from casme_tf.cli.main import main
 from casme_tf.clips.frames import FolderFrames, MemoryFrames
 from casme_tf.errors import UserError
 from casme_tf.layers import FlowToColor
-from casme_tf.recognition.figures import flow_colours
+from casme_tf.recognition.figures import flow_colors
 from casme_tf.recognition.quality_checks import HEAD_MOVED, SMALL_FACE
 from casme_tf.recognition.recognizer import Recognizer
 
@@ -155,11 +155,11 @@ def test_flow_is_drawn_as_the_network_sees_it(frames):
     rng = np.random.default_rng(0)
     flow = cv2.GaussianBlur(rng.normal(size=(64, 64, 2)).astype(np.float32), (0, 0), 4)
     seen = np.asarray(FlowToColor(whole_numbers=False)(flow[None]))[0]
-    assert np.abs(flow_colours(flow).astype(float) - seen).mean() < 3
+    assert np.abs(flow_colors(flow).astype(float) - seen).mean() < 3
 
 
 def test_the_model_is_looked_into_where_it_can_be(run, ask, frames):
-    looked = ask.looked_at(ask.pair(frames[0], frames[2]))
+    looked = ask.grad_cam(ask.pair(frames[0], frames[2]))
     assert looked is not None
     assert looked["flow"].shape == (64, 64)
 

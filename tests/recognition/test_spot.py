@@ -13,7 +13,7 @@ from support.drawn_clip import drawn_clip
 
 from casme_tf.cli.main import main
 
-GREY = np.full((480, 640, 3), 90, np.uint8)
+GRAY = np.full((480, 640, 3), 90, np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,10 @@ def test_what_is_odd_is_noted(tmp_path, capsys):
     video = write_video(tmp_path / "odd.avi", two, "MJPG")
     found = told(capsys, video)
     assert found["notes"] == [
-        "2 faces; the largest was followed.",
+        "The scene changes at frame 8.",
+        "The scene changes at frame 9.",
         "No face is seen in 1 of 17 frames.",
+        "There are 2 faces; the largest was followed.",
     ]
     assert abs(found["intervals"][0]["apex"] - drawn_clip()[1]) <= 1
 
@@ -111,7 +113,7 @@ def test_a_long_clip_is_searched(tmp_path, capsys):
     ],
 )
 def test_mistakes_get_one_line(frames, flags, message, tmp_path, capsys):
-    shown = list(drawn_clip()[0][:frames]) or [GREY] * 3
+    shown = list(drawn_clip()[0][:frames]) or [GRAY] * 3
     video = write_video(tmp_path / "clip.avi", shown, "MJPG")
     assert main("spot-apex", [str(video), *flags]) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if line.strip()]

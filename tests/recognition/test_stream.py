@@ -18,7 +18,7 @@ from casme_tf.cli.main import main
 from casme_tf.clips.detector import FaceDetector
 from casme_tf.clips.frames import FolderFrames, Frame
 from casme_tf.clips.images import read_rgb
-from casme_tf.clips.live import LiveFrames
+from casme_tf.clips.video import LiveFrames
 from casme_tf.recognition.recognizer import Recognizer
 from casme_tf.recognition.stream import Moment, RealtimeRecognizer
 
@@ -64,7 +64,7 @@ def ask(run) -> Iterator[Recognizer]:
 def see(ask: Recognizer, played: list[np.ndarray]) -> list[Moment]:
     with FaceDetector() as detector:
         live = RealtimeRecognizer(ask, detector)
-        return [live.see(Frame(i, rgb, i / FPS)) for i, rgb in enumerate(played)]
+        return [live.update(Frame(i, rgb, i / FPS)) for i, rgb in enumerate(played)]
 
 
 def test_a_movement_is_seen_and_what_is_quiet_is_still(ask, movement):
@@ -76,7 +76,7 @@ def test_a_movement_is_seen_and_what_is_quiet_is_still(ask, movement):
     (over,) = [moment.over for moment in moments if moment.over]
     assert over.onset <= 0.11
     assert over.apex == 0.13
-    assert 1 <= sum(moment.asked for moment in moments) <= 2
+    assert 1 <= sum(moment.predicted for moment in moments) <= 2
     same = ask.pair(movement[round(over.onset * FPS)], movement[13])
     assert over.answer.label == same.label
 
@@ -128,8 +128,8 @@ def test_a_video_is_played_without_tensorflow(run, movement, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     *told, last = map(json.loads, done.stdout.splitlines())
     summary = last["summary"]
-    assert summary["frames"] == len(movement) == summary["looked_at"] + summary["dropped"]
-    assert len(told) == summary["looked_at"]
+    assert summary["frames"] == len(movement) == summary["processed"] + summary["dropped"]
+    assert len(told) == summary["processed"]
     assert 0 < summary["fps"] < 30
     assert 0 < summary["latency_ms"]["median"] <= summary["latency_ms"]["p95"]
     numbers = [line["frame"] for line in told]
@@ -153,7 +153,7 @@ def test_it_can_be_interrupted(run, folder):
     started.send_signal(signal.SIGINT)
     rest, _ = started.communicate(timeout=30)
     assert started.returncode == 0
-    assert json.loads(rest)["summary"]["looked_at"] == 1
+    assert json.loads(rest)["summary"]["processed"] == 1
 
 
 @pytest.mark.parametrize(

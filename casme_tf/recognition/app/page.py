@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import jinja2
 from PIL import Image
 
+from casme_tf import formatting
 from casme_tf.clips.apex import Method
 from casme_tf.errors import UserError
 from casme_tf.recognition.answer import PAIR, Answer
-from casme_tf.recognition.app.answers import DRAWN, AppAnswers
-from casme_tf.recognition.app.example import FPS, Examples
-from casme_tf.recognition.app.uploads import Limits
+from casme_tf.recognition.app.answers import DRAWN, FPS, AppAnswers, Examples, Limits
 
 TITLE = "Micro-expressions"
 
@@ -76,12 +74,7 @@ def style() -> str:
 
 def render(answers: Sequence[Answer] = (), problem: str | None = None) -> str:
     """Return the HTML of answers, or of why there are none, or of how to get one."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    page = environment.get_template("answer.html.jinja")
+    page = formatting.templates(_TEMPLATES, html=True).get_template("answer.html.jinja")
     return page.render(answer=answers[0] if answers else None, others=answers[1:], problem=problem)
 
 
@@ -92,13 +85,7 @@ Outcome = tuple[str, Image.Image | None, dict[str, Any]]
 
 
 def build_page(answers: AppAnswers, examples: Examples, limits: Limits) -> gr.Blocks:
-    """Return the page.
-
-    Args:
-        answers: What answers.
-        examples: What is shown on request.
-        limits: Sizes, times and the length of the queue.
-    """
+    """Return the page."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.HTML(HEADING, elem_id="head")
         with gr.Row(elem_id="columns"):
@@ -154,7 +141,7 @@ def build_page(answers: AppAnswers, examples: Examples, limits: Limits) -> gr.Bl
 
 
 def _fetch_nothing(component: Any) -> None:
-    """Refuse to ask another machine for a file whose address is given in place of an upload."""
+    """Refuse to fetch a file from another machine whose address is sent in place of an upload."""
     keep = component.async_move_resource_to_block_cache
 
     async def keep_files(place: str | Path | None) -> str | None:
@@ -166,7 +153,7 @@ def _fetch_nothing(component: Any) -> None:
 
 
 class _Questions:
-    """What a press on Answer asks, by the form that it is in."""
+    """What the button Answer does in each form."""
 
     def __init__(self, answers: AppAnswers) -> None:
         self._answers = answers
@@ -207,7 +194,7 @@ class _Shown:
     """Where an outcome is shown."""
 
     def __init__(self) -> None:
-        self._told = gr.HTML(render())
+        self._text = gr.HTML(render())
         self._figure = gr.Image(
             format="png",
             show_label=False,
@@ -225,9 +212,9 @@ class _Shown:
         event(
             question,
             inputs,
-            [self._told, self._figure, self._json],
+            [self._text, self._figure, self._json],
             concurrency_id="answers",
-            show_progress_on=[self._told, self._figure],
+            show_progress_on=[self._text, self._figure],
             **options,
         ).then(
             _reveal, self._json, [self._figure, self._more], api_visibility="private", queue=False
@@ -321,7 +308,7 @@ class _CameraForm:
 
 
 def _as_it_is(upload: Any) -> Any:
-    """Let a component hand on the file as it is, whatever it holds; our own messages then tell."""
+    """Let a component pass on the file as it is, so that our own messages explain errors."""
     upload.preprocess = lambda payload: None if payload is None else payload.path
     return upload
 
@@ -329,12 +316,12 @@ def _as_it_is(upload: Any) -> Any:
 def _pair_example(examples: Examples) -> tuple[Any, ...]:
     example = examples.next()
     onset, apex = (str(example.frame(number)) for number in (example.onset, example.apex))
-    return onset, apex, False, example.told
+    return onset, apex, False, example.about
 
 
 def _clip_example(examples: Examples) -> tuple[Any, ...]:
     example = examples.next()
-    return [str(example.video())], str(FPS), "", "", "flow", False, example.told
+    return [str(example.video())], str(FPS), "", "", "flow", False, example.about
 
 
 def _buttons() -> tuple[gr.Button, gr.Button]:
@@ -354,8 +341,8 @@ def _outcome(ask: Callable[[], tuple[list[Answer], Image.Image]]) -> Outcome:
     return render(answers), figure, {"answers": [answer.to_json() for answer in answers]}
 
 
-def _reveal(told: dict[str, Any]) -> tuple[Any, Any]:
-    answered = "error" not in told
+def _reveal(content: dict[str, Any]) -> tuple[Any, Any]:
+    answered = "error" not in content
     return gr.Image(visible=answered), gr.Accordion(visible=answered)
 
 

@@ -18,8 +18,7 @@ from casme_tf.clips.images import read_rgb
 from casme_tf.clips.video import open_frames
 from casme_tf.errors import UserError
 from casme_tf.recognition.app.answers import ShortFrames
-from casme_tf.recognition.app.app import serve_app
-from casme_tf.recognition.app.uploads import Limits
+from casme_tf.recognition.app.app import Limits, serve_app
 from casme_tf.recognition.recognizer import Recognizer
 
 WAIT = 90_000  # ms, on a busy machine
@@ -71,7 +70,7 @@ def page(browser, address) -> Iterator[object]:
     shown.on("request", lambda request: requests.append(request.url))
     shown.on("pageerror", lambda error: errors.append(str(error)))
     shown.goto(address)
-    shown.get_by_text("Nothing asked yet").wait_for(timeout=WAIT)
+    shown.get_by_text("No prediction yet").wait_for(timeout=WAIT)
     yield shown
     hosts = {urlsplit(url).hostname for url in requests if not url.startswith(("data:", "blob:"))}
     shown.close()
@@ -138,7 +137,7 @@ def test_a_pair_is_answered_and_drawn(page, folder):
     with Recognizer() as ask:
         answer = ask.pair(read_rgb(onset), read_rgb(apex))
     assert told(page) == {name: round(p, 2) for name, p in answer.probabilities.items()}
-    assert page.locator(".told h2").inner_text() == (answer.label or "none that is clear")
+    assert page.locator(".outcome h2").inner_text() == (answer.label or "none that is clear")
     acting = [f"AU{unit.number}" for unit in answer.action_units if unit.probability >= 0.5]
     assert page.locator(".units strong").all_inner_texts() == acting
     width, height = figure_size(page)
@@ -155,7 +154,7 @@ def test_a_clip_is_answered_by_the_run_that_is_chosen(page, run, frames, tmp_pat
     with Recognizer(run / "model_float32.tflite") as ask:
         answer = ask.clip(open_frames(video))
     assert told(page) == {name: round(p, 2) for name, p in answer.probabilities.items()}
-    assert f"apex frame {answer.numbers['apex']}, " in page.locator(".told").inner_text()
+    assert f"apex frame {answer.numbers['apex']}, " in page.locator(".outcome").inner_text()
     assert page.locator(".doubts li").all_inner_texts() == list(answer.doubts)
     assert any("clip is slow" in doubt for doubt in answer.doubts)
     assert figure_size(page)[0] == 1080
@@ -171,7 +170,7 @@ def test_images_are_a_clip_too(page, run, folder):
     page.get_by_label("Apex frame").fill(last)
     press(page, "Answer")
     told(page)
-    assert f"apex frame {last}, " in page.locator(".told").inner_text()
+    assert f"apex frame {last}, " in page.locator(".outcome").inner_text()
 
 
 def test_a_recording_of_the_camera_is_answered(page, run):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from casme_tf.recognition.app.uploads import delete_old
+from casme_tf.recognition.app.app import delete_old
 
 pytest.importorskip("gradio")
 
