@@ -13,11 +13,21 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 import pytest
 from filelock import FileLock
 
+collect_ignore = ["support"]  # helpers, no tests
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the modules that need the trained run first: one worker makes it, none waits for it."""
-    modules = {item.module for item in items if "run" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: getattr(item, "module", None) not in modules)
+    """Put the demo first, and what needs the trained run first in the second half.
+
+    Each of two workers begins with its half: one makes the demo, the other the run, and none waits.
+    """
+    names = {id(item): getattr(item, "fixturenames", ()) for item in items}
+    modules = {item.module for item in items if "run" in names[id(item)]}
+    demo = [item for item in items if "demo" in names[id(item)]]
+    run = [i for i in items if getattr(i, "module", None) in modules and i not in demo]
+    others = [item for item in items if item not in demo and item not in run]
+    half = max(0, len(items) // 2 - len(demo))
+    items[:] = [*demo, *others[:half], *run, *others[half:]]
 
 
 @pytest.fixture(scope="session")
@@ -83,6 +93,7 @@ def run(shared, data_dir) -> Path:
                 data_dir=data_dir,
                 runs=runs,
                 weights="none",
+                choose_epoch=True,
                 frame_size=64,
                 network_size=32,
                 epochs=3,

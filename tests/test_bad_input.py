@@ -119,7 +119,7 @@ def test_preparation_says_what_is_wrong(world, case, capsys):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA"])
-def test_grey_frames_and_frames_with_alpha_are_taken(world, mode):
+def test_gray_frames_and_frames_with_alpha_are_taken(world, mode):
     for path in (world.onset, world.apex):
         with Image.open(path) as frame:
             pixels = frame.convert(mode)
@@ -171,7 +171,7 @@ SUBSETS: dict[str, tuple[Callable[[pd.DataFrame], pd.Series], str]] = {
         lambda clips: clips["subject"].isin(sorted(set(clips["subject"]))[:2]),
         "at least 3 subjects",
     ),
-    "one class alone": (lambda clips: clips["class"] == "other", "clips of other alone"),
+    "one class alone": (lambda clips: clips["class"] == "other", "clips of other only"),
     "a class without samples in a part": (
         lambda clips: (clips["class"] != "surprise") | (clips["clip"] == only_surprise(clips)),
         "class surprise of 1 subjects",

@@ -106,9 +106,10 @@ def test_importing_the_package_is_cheap():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_scripts_and_verbs_are_the_same():
+def test_the_scripts_are_the_verbs_of_the_chain():
     from casme_tf.cli.main import VERBS
 
     scripts = {path.stem for path in (PACKAGE.parent / "scripts").glob("*.py")}
-    assert {name.replace("_", "-") for name in scripts} == set(VERBS)
+    chain = {"prepare_dataset", "train", "crossval", "evaluate", "export", "predict"}
+    assert scripts == chain <= {name.replace("-", "_") for name in VERBS}
     assert all(callable(module.run) for module in VERBS.values())

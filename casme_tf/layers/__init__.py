@@ -1,6 +1,6 @@
 """What models are made of that Keras does not have; importing it lets Keras load them.
 
-Motion is layers without weights: grey frames, optical flow, and its encodings.
+Motion is layers without weights: gray frames, optical flow, and its encodings.
 """
 
 from casme_tf.layers.farneback_flow import FarnebackFlow

@@ -7,12 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from casme_tf.layers.farneback_constants import polynomial_filters, pyramid
-from casme_tf.layers.farneback_graph import Refiner, enlarge, expand
-from casme_tf.layers.float32_layer import Float32Layer
+from casme_tf.layers.farneback_graph import Refiner, enlarge, expand, polynomial_filters, pyramid
+from casme_tf.layers.rgb_to_gray import Float32Layer
 
 MIN_SIDE, MAX_SIDE = 64, 512  # px
-MID_GREY = 128.0
+MID_GRAY = 128.0
 
 
 @keras.saving.register_keras_serializable(package="casme_tf")
@@ -24,12 +23,12 @@ class FarnebackFlow(Float32Layer):
         levels: Levels below the full-size one; those under 32 px are left out. Default 3.
         winsize: Side of the averaging window, px. Default 19.
         iterations: Refinements at each level. Default 5.
-        poly_n: Radius of the neighbourhood that a quadratic is fitted to, px. Default 7.
+        poly_n: Radius of the neighborhood that a quadratic is fitted to, px. Default 7.
         poly_sigma: Standard deviation of the Gaussian weights of that fit, px. Default 1.2.
         **kwargs: `name` and the other arguments of `keras.layers.Layer`.
 
     Input shape:
-        `{"onset": …, "apex": …}` or `[onset, apex]`, each `(B, H, W, 1)` float32, grey, 0…255,
+        `{"onset": …, "apex": …}` or `[onset, apex]`, each `(B, H, W, 1)` float32, gray, 0…255,
         whole numbers for parity with OpenCV; H and W known, each from 64 to 512.
 
     Output shape:
@@ -48,7 +47,7 @@ class FarnebackFlow(Float32Layer):
 
     Reference:
         G. Farnebäck, "Two-Frame Motion Estimation Based on Polynomial Expansion", SCIA 2003; the
-        borders, the pyramid and the regulariser are those of OpenCV 5.0, `optflowgf.cpp`.
+        borders, the pyramid and the regularizer are those of OpenCV 5.0, `optflowgf.cpp`.
     """
 
     def __init__(
@@ -85,7 +84,6 @@ class FarnebackFlow(Float32Layer):
         self.poly_sigma = poly_sigma
 
     def get_config(self) -> dict[str, Any]:
-        """Give the arguments that rebuild this layer."""
         return {
             **super().get_config(),
             "pyr_scale": self.pyr_scale,
@@ -97,12 +95,11 @@ class FarnebackFlow(Float32Layer):
         }
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        """Give the shape of the flow for the shapes of the two frames."""
         onset, apex = (tuple(shape) for shape in _onset_and_apex(input_shape))
         for shape in (onset, apex):
             if len(shape) != 4 or shape[-1] != 1:
                 raise ValueError(
-                    f"FarnebackFlow takes grey frames of shape (B, H, W, 1). Received: {shape}."
+                    f"FarnebackFlow takes gray frames of shape (B, H, W, 1). Received: {shape}."
                 )
             if None in shape[1:] or not MIN_SIDE <= min(shape[1:3]) <= max(shape[1:3]) <= MAX_SIDE:
                 raise ValueError(
@@ -117,7 +114,6 @@ class FarnebackFlow(Float32Layer):
         return (onset[0], onset[1], onset[2], 2)
 
     def call(self, inputs: Any) -> tf.Tensor:
-        """Compute the flow `(B, H, W, 2)` from the onset to the apex frames `(B, H, W, 1)`."""
         onset, apex = _onset_and_apex(inputs)
         self.compute_output_shape([onset.shape, apex.shape])
         _, height, width, _ = onset.shape
@@ -128,7 +124,7 @@ class FarnebackFlow(Float32Layer):
                     f"Received: dtype {tf.as_dtype(frames.dtype).name}."
                 )
         # A constant does not change the fit, and small numbers lose fewer digits in its sums.
-        frames = tf.reshape(tf.concat([onset, apex], axis=0), [-1, height, width]) - MID_GREY
+        frames = tf.reshape(tf.concat([onset, apex], axis=0), [-1, height, width]) - MID_GRAY
         filters = polynomial_filters(self.poly_n, self.poly_sigma)
         flow = None
         for level in pyramid(height, width, self.pyr_scale, self.levels):

@@ -7,12 +7,122 @@ last axis of two to five channels, is what makes the operators fast: each runs o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from casme_tf.layers import farneback_constants as constants
-from casme_tf.layers.farneback_constants import Level, PolynomialFilters
+SMALLEST_LEVEL = 32  # px; coarser levels are left out
+BORDER_WEIGHTS = np.array([0.14, 0.14, 0.4472, 0.4472, 0.4472], np.float32)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One scale of the pyramid: its share of the frame's size, and its own size in px."""
+
+    scale: float
+    height: int
+    width: int
+
+
+def pyramid(height: int, width: int, pyr_scale: float, levels: int) -> tuple[Level, ...]:
+    """List the levels for frames of `height` × `width` px, coarsest first."""
+    found = [Level(1.0, height, width)]
+    scale = 1.0
+    for _ in range(levels):
+        scale *= pyr_scale
+        if min(height, width) * scale < SMALLEST_LEVEL:
+            break
+        # round() and OpenCV's cvRound both round half to even.
+        found.append(Level(scale, round(height * scale), round(width * scale)))
+    return tuple(reversed(found))
+
+
+def blur_kernel(scale: float) -> np.ndarray:
+    """Make the Gaussian that a frame is blurred with before it is shrunk."""
+    sigma = (1 / scale - 1) / 2
+    radius = max(round(sigma * 5) | 1, 3) // 2
+    offsets = np.arange(-radius, radius + 1)
+    # Without a sigma OpenCV takes its fixed kernel of three taps.
+    kernel = np.exp(-(offsets**2) / (2 * sigma**2)) if sigma > 0 else np.array([1.0, 2.0, 1.0])
+    return (kernel / kernel.sum()).astype(np.float32)
+
+
+def level_matrix(size: int, level_size: int, scale: float) -> np.ndarray:
+    """Blur and shrink one axis of the frame to that of a level."""
+    kernel = blur_kernel(scale)
+    radius = len(kernel) // 2
+    rows = np.arange(size)
+    blur = np.zeros((size, size))
+    for offset, weight in enumerate(kernel, start=-radius):
+        reflected = np.abs(rows + offset)  # the edge pixel is the mirror
+        reflected = np.where(reflected >= size, 2 * (size - 1) - reflected, reflected)
+        np.add.at(blur, (rows, reflected), weight)
+    return resize_matrix(size, level_size) @ blur
+
+
+def padded_level_matrix(size: int, level_size: int, scale: float, margin: int) -> np.ndarray:
+    """Blur and shrink one axis of the frame, then replicate its ends `margin` times."""
+    rows = np.arange(-margin, level_size + margin).clip(0, level_size - 1)
+    return level_matrix(size, level_size, scale)[rows].astype(np.float32)
+
+
+def resize_matrix(size: int, new_size: int) -> np.ndarray:
+    """Resize one axis bilinearly, with pixel centers at halves and no antialiasing."""
+    rows = np.arange(new_size)
+    position = ((rows + 0.5) * (size / new_size) - 0.5).astype(np.float32).clip(0, size - 1)
+    left = np.floor(position).astype(int).clip(max=size - 2)
+    right_weight = position - left
+    matrix = np.zeros((new_size, size))
+    matrix[rows, left] = 1 - right_weight
+    matrix[rows, left + 1] = right_weight
+    return matrix
+
+
+@dataclass(frozen=True)
+class PolynomialFilters:
+    """Filters along one axis, `(2 poly_n + 1,)` float64, whose products fit a quadratic."""
+
+    smooth: np.ndarray
+    slope: np.ndarray
+    curve: np.ndarray
+    slope_gain: float
+    cross_gain: float
+
+
+def polynomial_filters(poly_n: int, poly_sigma: float) -> PolynomialFilters:
+    """Make the filters of the polynomial expansion."""
+    x = np.arange(-poly_n, poly_n + 1)
+    weights = np.exp(-(x**2) / (2 * poly_sigma**2)).astype(np.float32).astype(np.float64)
+    smooth = (weights / weights.sum()).astype(np.float32).astype(np.float64)
+    slope = (x * smooth).astype(np.float32).astype(np.float64)
+    square = (x**2 * smooth).astype(np.float32).astype(np.float64)
+
+    # The normal equations of the fit, for the terms 1, x, y, x², y², xy.
+    terms = np.stack(np.broadcast_arrays(1, x, x[:, None], x**2, x[:, None] ** 2, np.outer(x, x)))
+    gram = np.einsum("iyx,jyx,y,x->ij", terms, terms, smooth, smooth)
+    gram[0, 0] = smooth.sum() ** 2
+    inverse = np.linalg.inv(gram)
+    return PolynomialFilters(
+        smooth=smooth,
+        slope=slope,
+        curve=inverse[0, 3] * smooth + inverse[3, 3] * square,
+        slope_gain=float(inverse[1, 1]),
+        cross_gain=float(inverse[5, 5]),
+    )
+
+
+def border_weights(height: int, width: int) -> np.ndarray:
+    """Weigh the pixels near the edge down, where the fit leans on replicated ones."""
+
+    def ramp(size: int) -> np.ndarray:
+        weights = np.ones(size, np.float32)
+        weights[: len(BORDER_WEIGHTS)] *= BORDER_WEIGHTS
+        weights[-len(BORDER_WEIGHTS) :] *= BORDER_WEIGHTS[::-1]
+        return weights
+
+    return np.outer(ramp(height), ramp(width))
+
 
 Planes = list[tf.Tensor]
 
@@ -20,20 +130,11 @@ Planes = list[tf.Tensor]
 SHARES = (0.5, 0.5, 0.5, 0.5, 0.25)
 # The second frame's slopes are subtracted from the first's, its curvatures are added.
 SIGNS = (-1.0, -1.0, 1.0, 1.0, 1.0)
-REGULARISER = 1e-3
+REGULARIZER = 1e-3
 
 
 def expand(frames: tf.Tensor, level: Level, filters: PolynomialFilters) -> tf.Tensor:
-    """Fit a quadratic around each pixel of one level of frames.
-
-    Args:
-        frames: `(B, H, W)` float32, grey, at full size.
-        level: The level to make from them.
-        filters: The filters of the fit.
-
-    Returns:
-        The five coefficients r_y, r_x, r_yy, r_xx, r_xy, each times its share, `(B, 5, h, w)`.
-    """
+    """Fit a quadratic around each pixel of one level of frames."""
     turned = _turned_level(frames, level, margin=len(filters.smooth) // 2)
     smooth, slope, curve = (
         _transpose(_filter_columns(turned, kernel))  # (B, h + 2 margin, w)
@@ -52,16 +153,7 @@ def expand(frames: tf.Tensor, level: Level, filters: PolynomialFilters) -> tf.Te
 
 
 def enlarge(flow: Planes, level: Level, pyr_scale: float) -> Planes:
-    """Carry the flow of the next coarser level over to `level`.
-
-    Args:
-        flow: dx and dy at the coarser level, px there.
-        level: The level to carry it to.
-        pyr_scale: Size of the coarser level relative to this one.
-
-    Returns:
-        dx and dy, `(B, h, w)`, px at this level.
-    """
+    """Carry the flow of the next coarser level over to `level`."""
     _, height, width = flow[0].shape
     planes = tf.reshape(_stack(flow), [-1, height, width, 1])
     larger = tf.image.resize(planes, (level.height, level.width)) * np.float32(1 / pyr_scale)
@@ -69,39 +161,25 @@ def enlarge(flow: Planes, level: Level, pyr_scale: float) -> Planes:
 
 
 class Refiner:
-    """Improves the flow at one level, step by step.
-
-    Args:
-        onset: Expansion of the first frames, `(B, 5, h, w)`.
-        apex: Expansion of the second frames, `(B, 5, h, w)`.
-        level: The level they belong to.
-        winsize: Side of the averaging window, px.
-    """
+    """Improves the flow at one level, step by step."""
 
     def __init__(self, onset: tf.Tensor, apex: tf.Tensor, level: Level, winsize: int) -> None:
         self.height, self.width = level.height, level.width
-        self.weight = constants.border_weights(level.height, level.width)
+        self.weight = border_weights(level.height, level.width)
         self.onset = _unstack(onset * self.weight)
-        self.neighbours = self._tabulate(apex)
+        self.neighbors = self._tabulate(apex)
         self.radius = winsize // 2
         # OpenCV divides the sums by winsize², also where an even winsize sums (winsize + 1)²
         # pixels; here they are divided by the length of the window only.
         scale = winsize**2 / (2 * self.radius + 1)
-        self.regulariser = np.float32(REGULARISER * scale**2)
+        self.regularizer = np.float32(REGULARIZER * scale**2)
 
     def still(self) -> Planes:
         """Give a flow of zeros, to start with."""
         return [tf.zeros_like(self.onset[0])] * 2
 
     def refine(self, flow: Planes) -> Planes:
-        """Improve the flow by one step.
-
-        Args:
-            flow: dx and dy, `(B, h, w)`, px.
-
-        Returns:
-            dx and dy, better ones.
-        """
+        """Improve the flow by one step."""
         products = _stack(self._products(flow, self._look_up(flow)))  # (B, 5, h, w)
         # The windows of all five at once: few large operators share out better over threads.
         planes = tf.reshape(products, [-1, self.height, self.width])
@@ -109,16 +187,13 @@ class Refiner:
         sums = tf.reshape(sums, [-1, 5, self.width, self.height])
         g11, g12, g22, h1, h2 = _unstack(sums)
         # The determinant of a sum of squares is never negative; rounding could make it so.
-        determinant = tf.nn.relu(g11 * g22 - g12 * g12) + self.regulariser
+        determinant = tf.nn.relu(g11 * g22 - g12 * g12) + self.regularizer
         dx = (g11 * h2 - g12 * h1) / determinant
         dy = (g22 * h1 - g12 * h2) / determinant
         return [_transpose(dx), _transpose(dy)]
 
     def _tabulate(self, apex: tf.Tensor) -> tf.Tensor:
-        """Put the four pixels that a lookup needs side by side: `((h + 2) · w, 20)` for each pair.
-
-        The last row of the picture, and with it the table's, is zero: for looks out of the image.
-        """
+        """Place the four pixels of a lookup side by side: `((h + 2) · w, 20)` for each pair."""
         signed = apex * np.array(SIGNS, np.float32)[:, None, None]
         pixels = tf.reshape(signed, [-1, 5, self.height * self.width])
         pixels = tf.pad(pixels, [[0, 0], [0, 0], [0, 3 * self.width + 1]])
@@ -138,7 +213,7 @@ class Refiner:
         nowhere = np.float32((self.height + 1) * self.width)
         cell = (top * np.float32(self.width) + left - nowhere) * (2.0 - once_or_twice) + nowhere
         cell = tf.reshape(tf.cast(cell, tf.int32), [-1, self.height * self.width])
-        corners = tf.gather(self.neighbours, cell, batch_dims=1)  # (B, h·w, 20)
+        corners = tf.gather(self.neighbors, cell, batch_dims=1)  # (B, h·w, 20)
         corners = tf.reshape(tf.transpose(corners, [0, 2, 1]), [-1, 4, 5, self.height, self.width])
         corner_weights = _stack(self._corner_weights(x - left, y - top))
         found = tf.reduce_sum(corners * corner_weights[:, :, None], axis=1)  # (B, 5, h, w)
@@ -161,13 +236,7 @@ class Refiner:
         y = y + yy * dy + xy * dx
         x = x + xy * dy + xx * dx
         cross = xy * xy
-        return [
-            yy * yy + cross,
-            (yy + xx) * xy,
-            xx * xx + cross,
-            yy * y + xy * x,
-            xy * y + xx * x,
-        ]
+        return [yy * yy + cross, (yy + xx) * xy, xx * xx + cross, yy * y + xy * x, xy * y + xx * x]
 
     # Running sums would be faster still, but lose 0.01 px and more in float32.
 
@@ -177,11 +246,7 @@ class Refiner:
         return _average_rows(_replicate_ends(plane, self.radius), length)
 
     def _sum_columns(self, plane: tf.Tensor) -> tf.Tensor:
-        """Sum over the window down the columns, by sums of four, sixteen and so on.
-
-        This rounds half as much as adding pixel by pixel does. The last sums need it: along
-        straight edges the determinant is a small difference of their products.
-        """
+        """Sum over the window down the columns, by sums of four, sixteen and so on."""
         height = plane.shape[1]
         length = 2 * self.radius + 1
         lengths = [4**n for n in range(length) if 4**n <= length]
@@ -200,24 +265,20 @@ class Refiner:
 
 
 def _turned_level(frames: tf.Tensor, level: Level, margin: int) -> tf.Tensor:
-    """Make a level of frames, turned on its side, its edges replicated `margin` times.
-
-    Returns:
-        `(B, w + 2 margin, h + 2 margin)`.
-    """
+    """Make a level of frames, turned on its side, its edges replicated `margin` times."""
     _, height, width = frames.shape
     if level.scale == 1:  # Three taps would be wasted on matrices of the frame's size.
         upright = _replicate_ends(_blur_columns(frames), margin)
         return _replicate_ends(_blur_columns(_transpose(upright)), margin)
-    across = constants.padded_level_matrix(width, level.width, level.scale, margin)
-    down = constants.padded_level_matrix(height, level.height, level.scale, margin)
+    across = padded_level_matrix(width, level.width, level.scale, margin)
+    down = padded_level_matrix(height, level.height, level.scale, margin)
     return _transpose(frames @ across.T) @ down.T
 
 
 def _blur_columns(plane: tf.Tensor) -> tf.Tensor:
     """Blur the columns as OpenCV does at full size; the edge pixel is the mirror."""
     reflected = tf.concat([plane[:, 1:2], plane, plane[:, -2:-1]], axis=1)
-    return _filter_columns(reflected, constants.blur_kernel(scale=1))
+    return _filter_columns(reflected, blur_kernel(scale=1))
 
 
 def _replicate_ends(plane: tf.Tensor, count: int, surplus: int = 0) -> tf.Tensor:
@@ -227,7 +288,7 @@ def _replicate_ends(plane: tf.Tensor, count: int, surplus: int = 0) -> tf.Tensor
 
 
 def _average_rows(plane: tf.Tensor, count: int) -> tf.Tensor:
-    """Average `count` neighbouring rows: `(B, h, w)` → `(B, h − count + 1, w)`."""
+    """Average `count` neighboring rows: `(B, h, w)` → `(B, h − count + 1, w)`."""
     _, height, width = plane.shape
     # The columns as channels, so that the pooling runs along contiguous rows.
     rows = tf.reshape(plane, [-1, height, 1, width])

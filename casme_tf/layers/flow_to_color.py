@@ -1,4 +1,4 @@
-"""Optical flow to a colour image that an ImageNet backbone can read."""
+"""Optical flow to a color image that an ImageNet backbone can read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from casme_tf.layers.float32_layer import Float32Layer
+from casme_tf.layers.rgb_to_gray import Float32Layer
 
 HUES = 180  # an 8-bit hue of OpenCV counts in steps of two degrees
 
@@ -20,17 +20,17 @@ ARC_TANGENT = np.rad2deg(
 
 @keras.saving.register_keras_serializable(package="casme_tf")
 class FlowToColor(Float32Layer):
-    """Codes optical flow as colour: direction is the hue, speed is the brightness.
+    """Codes optical flow as color: direction is the hue, speed is the brightness.
 
     Hue is `angle · 180 / π / 2`, saturation 255, value the magnitude scaled to 0…255; then HSV
-    becomes RGB. With `whole_numbers` hue, value and colours are cut to whole numbers on the way,
+    becomes RGB. With `whole_numbers` hue, value and colors are cut to whole numbers on the way,
     all of it as OpenCV does on 8 bits.
 
     Args:
         max_magnitude: The magnitude in px that is drawn at full brightness; larger ones are drawn
-            alike. `None` (default) scales each image by its own smallest and largest magnitude,
+            the same. `None` (default) scales each image by its own smallest and largest magnitude,
             as `cv2.normalize(…, cv2.NORM_MINMAX)` does: that erases how strong the motion was.
-        whole_numbers: Cut to 8 bits (default). If false, a colour changes as little as the flow
+        whole_numbers: Cut to 8 bits (default). If false, a color changes as little as the flow
             does, where a cut turns a difference in the last bit into a whole step of hue.
         **kwargs: `name` and the other arguments of `keras.layers.Layer`.
 
@@ -67,7 +67,6 @@ class FlowToColor(Float32Layer):
         self.whole_numbers = bool(whole_numbers)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the arguments that rebuild this layer."""
         return {
             **super().get_config(),
             "max_magnitude": self.max_magnitude,
@@ -75,7 +74,6 @@ class FlowToColor(Float32Layer):
         }
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Give the shape of the colour images for flows of `input_shape`."""
         if len(input_shape) != 4 or input_shape[-1] != 2:
             raise ValueError(
                 "FlowToColor takes optical flow of shape (B, H, W, 2). "
@@ -84,7 +82,6 @@ class FlowToColor(Float32Layer):
         return (*input_shape[:-1], 3)
 
     def call(self, flow: Any) -> tf.Tensor:
-        """Code `(B, H, W, 2)` flow in px as `(B, H, W, 3)` RGB."""
         self.compute_output_shape(flow.shape)
         if flow.dtype != tf.float32:
             raise ValueError(

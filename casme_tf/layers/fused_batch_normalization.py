@@ -1,4 +1,4 @@
-"""Batch normalisation by TensorFlow's fused operator, which Keras leaves unused."""
+"""Batch normalization by TensorFlow's fused operator, which Keras leaves unused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="casme_tf")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Normalises images in training as `BatchNormalization` does, in two passes over memory.
+    """Normalizes images in training as `BatchNormalization` does, in two passes over memory.
 
     Keras composes the layer of some ten operators, and casts bfloat16 to float32 and back for them.
     The fused operator takes bfloat16 and computes in float32 within. Gradients, running statistics
@@ -28,7 +28,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         As the input.
 
     Example:
-        >>> x = np.array([1, 3], "float32").reshape(1, 1, 2, 1)
+        >>> x = tf.reshape([1.0, 3.0], (1, 1, 2, 1))
         >>> FusedBatchNormalization(epsilon=0)(x, training=True).numpy().ravel()
         array([-1.,  1.], dtype=float32)
 
@@ -36,7 +36,6 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalise by the batch's own statistics in training, else by the running ones."""
         images = len(inputs.shape) == 4 and self.axis in (-1, 3)
         fused = images and mask is None and not self.renorm and not self.synchronized
         if not (fused and training and self.trainable):

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from casme_tf.layers.float32_layer import Float32Layer
-from casme_tf.layers.head_motion import median, similarity_motion
+from casme_tf.layers.rgb_to_gray import Float32Layer
+from casme_tf.layers.uv_strain import median, similarity_motion
 
 BORDER = 2
 """Cells at each side that do not count for the strength: optical flow invents motion there."""
@@ -25,14 +25,14 @@ _TINY = 1e-9
 
 @keras.saving.register_keras_serializable(package="casme_tf")
 class NormalizeMotion(Float32Layer):
-    """Takes the head's motion out, divides by the strength that is left, and says what it was.
+    """Removes the head's motion, divides by the remaining strength, and outputs that strength.
 
     Neither the unit of the displacements nor the camera's distance matters afterwards: dx and dy
     may be in px of any frame. The head's motion (shift, turn, change of scale) is fitted robustly,
-    so it makes no difference whether some of it was taken out before. The strain is computed anew
-    from what is left. A still face would then look as lively as a moving one, so a last channel
-    tells the strength in absolute terms: by the mean strain, which has no unit. How many px a cell
-    has, which that takes, is told by the strain that is given along with the displacements.
+    so it makes no difference whether some of it was taken out before. The strain is computed
+    again from the remaining motion. A still face would then look like a moving one, so a last
+    channel holds the absolute strength: the mean strain, which has no unit. The number of px per
+    cell that it needs follows from the strain in the input.
 
     Args:
         **kwargs: `name` and the other arguments of `keras.layers.Layer`.
@@ -50,7 +50,7 @@ class NormalizeMotion(Float32Layer):
         ValueError: If the input is not such a motion.
 
     Example:
-        >>> motion = np.random.default_rng(0).normal(size=(1, 28, 28, 3)).astype("float32")
+        >>> motion = np.random.default_rng(0).uniform(size=(1, 28, 28, 3)).astype("float32")
         >>> same = NormalizeMotion()(motion)
         >>> other_unit = NormalizeMotion()(motion * [100, 100, 1])
         >>> bool(np.allclose(same, other_unit, atol=1e-4))
@@ -58,7 +58,6 @@ class NormalizeMotion(Float32Layer):
     """
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Give the shape of the output for motion of `input_shape`."""
         if len(input_shape) != 4 or input_shape[-1] != 3 or input_shape[1] != input_shape[2]:
             raise ValueError(
                 "NormalizeMotion takes motion of shape (B, n, n, 3). "
@@ -72,7 +71,6 @@ class NormalizeMotion(Float32Layer):
         return (*input_shape[:-1], 6)
 
     def call(self, motion: Any) -> tf.Tensor:
-        """Turn `(B, n, n, 3)` motion into `(B, n, n, 6)`."""
         self.compute_output_shape(motion.shape)
         size = motion.shape[1]
         field = tf.transpose(motion[..., :2], [0, 3, 1, 2])  # (B, 2, n, n)

@@ -1,4 +1,4 @@
-"""RGB frames to the grey frames that optical flow is computed on."""
+"""RGB frames to the gray frames that optical flow is computed on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from casme_tf.layers.float32_layer import Float32Layer
+
+class Float32Layer(keras.layers.Layer):
+    """A weightless layer that computes in float32 under every global dtype policy."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        policy = keras.dtype_policies.get(kwargs.pop("dtype", None) or "float32")
+        if policy.name != "float32":
+            raise ValueError(f"{type(self).__name__} computes in float32. Received: {policy.name}.")
+        kwargs |= {"dtype": "float32", "trainable": False, "autocast": False}
+        super().__init__(**kwargs)
 
 
 @keras.saving.register_keras_serializable(package="casme_tf")
 class RGBToGray(Float32Layer):
-    """Converts RGB to grey, bit for bit as `cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)` does on uint8.
+    """Converts RGB to gray, bit for bit as `cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)` does on uint8.
 
     The fixed-point sum `(9798 R + 19235 G + 3735 B + 16384) >> 15` fits in the 24 bits of a
     float32, so it is exact here as well.
@@ -36,11 +45,10 @@ class RGBToGray(Float32Layer):
         76.0
 
     Reference:
-        OpenCV 5.0, colour conversions, RGB to GRAY for 8-bit images.
+        OpenCV 5.0, color conversions, RGB to GRAY for 8-bit images.
     """
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Give the shape of the grey frames for RGB frames of `input_shape`."""
         if len(input_shape) != 4 or input_shape[-1] != 3:
             raise ValueError(
                 "RGBToGray takes RGB frames of shape (B, H, W, 3). "
@@ -49,7 +57,6 @@ class RGBToGray(Float32Layer):
         return (*input_shape[:-1], 1)
 
     def call(self, frames: Any) -> tf.Tensor:
-        """Convert `(B, H, W, 3)` RGB frames to `(B, H, W, 1)` grey ones."""
         self.compute_output_shape(frames.shape)
         if frames.dtype not in (tf.uint8, tf.float32):
             raise ValueError(

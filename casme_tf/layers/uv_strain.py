@@ -8,8 +8,50 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from casme_tf.layers.float32_layer import Float32Layer
-from casme_tf.layers.head_motion import median, similarity_motion
+from casme_tf.layers.rgb_to_gray import Float32Layer
+
+__all__ = ["UVStrain"]
+
+REFITS = 5  # after the plain fit; with a third of the field moving on its own, 5 settle
+TOLERANCE = 3.0  # times the median squared residual, where a vector's weight falls to a quarter
+SMALLEST_RESIDUAL = 1e-3  # px; below it all vectors agree
+
+
+def median(values: tf.Tensor) -> tf.Tensor:
+    """Give the median along the last axis, as `numpy.median` defines it, `(…, 1)` float32."""
+    count = values.shape[-1]
+    larger = tf.math.top_k(values, k=count // 2 + 1).values  # the larger half, falling
+    if count % 2:
+        return larger[..., -1:]
+    return (larger[..., -2:-1] + larger[..., -1:]) * 0.5
+
+
+def similarity_motion(vectors: tf.Tensor, positions: np.ndarray) -> tf.Tensor:
+    """Fit a translation, a rotation and a change of scale to flow vectors, robustly."""
+    weights = tf.ones_like(vectors[:, :1])  # (B, 1, n)
+    for _ in range(REFITS):
+        off = vectors - _fit(vectors, positions, weights)
+        residual = tf.reduce_sum(off * off, axis=1, keepdims=True)  # (B, 1, n), px²
+        spread = tf.maximum(TOLERANCE * median(residual), SMALLEST_RESIDUAL**2)
+        weights = tf.square(spread / (spread + residual))
+    return _fit(vectors, positions, weights)
+
+
+def _fit(vectors: tf.Tensor, positions: np.ndarray, weights: tf.Tensor) -> tf.Tensor:
+    """Fit `mean + zoom · p + turn · (p turned by 90°)` by weighted least squares."""
+    weights /= tf.reduce_sum(weights, axis=2, keepdims=True)
+    mean = tf.reduce_sum(weights * vectors, axis=2, keepdims=True)  # (B, 2, 1)
+    # About their weighted center the four unknowns do not depend on one another.
+    p = positions - tf.reduce_sum(weights * positions, axis=2, keepdims=True)  # (B, 2, n)
+    turned = tf.concat([-p[:, 1:], p[:, :1]], axis=1)
+    weighted = weights * (vectors - mean)
+    moment = _sum(weights * p * p)
+    return mean + _sum(weighted * p) / moment * p + _sum(weighted * turned) / moment * turned
+
+
+def _sum(values: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(values, axis=(1, 2), keepdims=True)
+
 
 HEAD_MOTIONS = ("median", "similarity", None)
 
@@ -68,11 +110,9 @@ class UVStrain(Float32Layer):
         self.head_motion = head_motion
 
     def get_config(self) -> dict[str, Any]:
-        """Give the arguments that rebuild this layer."""
         return {**super().get_config(), "size": self.size, "head_motion": self.head_motion}
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Give the shape of the output for flows of `input_shape`."""
         if len(input_shape) != 4 or input_shape[-1] != 2:
             raise ValueError(
                 "UVStrain takes optical flow of shape (B, H, W, 2). "
@@ -86,7 +126,6 @@ class UVStrain(Float32Layer):
         return (input_shape[0], self.size, self.size, 3)
 
     def call(self, flow: Any) -> tf.Tensor:
-        """Turn `(B, H, W, 2)` flow in px into `(B, size, size, 3)` dx, dy and strain."""
         self.compute_output_shape(flow.shape)
         if flow.dtype != tf.float32:
             raise ValueError(
@@ -94,7 +133,7 @@ class UVStrain(Float32Layer):
             )
         _, height, width, _ = flow.shape
         down, across = _area_matrix(height, self.size), _area_matrix(width, self.size)
-        # Where the centres of the averaged pixels lie: with sides that `size` does not divide,
+        # Where the centers of the averaged pixels lie: with sides that `size` does not divide,
         # not quite evenly spaced.
         y, x = down @ np.arange(height), across @ np.arange(width)  # px
         field = tf.transpose(flow, [0, 3, 1, 2])  # (B, 2, H, W)
@@ -135,27 +174,12 @@ def _columns(planes: tf.Tensor, matrix: np.ndarray) -> tf.Tensor:
 
 
 def _gradient_matrix(places: np.ndarray) -> np.ndarray:
-    """Differentiate along one axis: central differences, one-sided at the ends.
-
-    Args:
-        places: `(n,)` where the values lie, px, rising, not necessarily evenly spaced.
-
-    Returns:
-        `(n, n)` float64, to be multiplied from the left.
-    """
+    """Differentiate along one axis: central differences, one-sided at the ends."""
     return np.asarray(np.gradient(np.eye(len(places)), places, axis=0))
 
 
 def _area_matrix(size: int, new_size: int) -> np.ndarray:
-    """Average one axis over cells of equal length, counting pixels by their share in a cell.
-
-    Args:
-        size: Length of the axis, px.
-        new_size: Number of cells.
-
-    Returns:
-        `(new_size, size)` float64, to be multiplied from the left.
-    """
+    """Average one axis over cells of equal length, counting pixels by their share in a cell."""
     edges = np.arange(new_size + 1)[:, None] * (size / new_size)
     pixels = np.arange(size)
     overlap = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)

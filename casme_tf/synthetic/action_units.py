@@ -1,6 +1,6 @@
 """Action units as smooth displacement fields, where the Facial Action Coding System puts them.
 
-Each unit is a sum of Gaussian pulls, anchored at landmarks of the person. The places and
+Each unit is a sum of Gaussian pulls, anchored at landmarks of the subject. The places and
 directions follow Ekman, Friesen and Hager, "Facial Action Coding System" (2002).
 """
 
@@ -12,18 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from casme_tf.labels import BLINK
-from casme_tf.synthetic.person import FRAME_SIZE, Person
-from casme_tf.synthetic.texture import bump
+from casme_tf.synthetic.subject import FRAME_SIZE, Subject, bump
 
 
 @dataclass(frozen=True)
 class Pull:
-    """A Gaussian pull on both halves of the face.
-
-    `at` is a landmark; `outward` and `down` are the direction, away from the midline and
-    towards the chin; `width` and `height` are standard deviations, px; `shift` moves the
-    anchor (outward, down), px.
-    """
+    """A Gaussian pull on both halves of the face."""
 
     at: str
     outward: float
@@ -83,13 +77,7 @@ PULLS: dict[int, tuple[Pull, ...]] = {
 
 @dataclass(frozen=True)
 class Unit:
-    """One action unit of one clip.
-
-    Attributes:
-        number: Of the Facial Action Coding System.
-        side: "L" or "R", the person's own left and right, or "" for both.
-        strength: Largest displacement at the apex, px.
-    """
+    """One action unit of one clip."""
 
     number: int
     side: str = ""
@@ -102,21 +90,7 @@ class Unit:
 
 
 def parse_units(cell: str) -> tuple[Unit, ...]:
-    """Read units as coders write them.
-
-    Args:
-        cell: Units joined by `+`, such as `4+7` or `L12+R4`.
-
-    Returns:
-        The units, at strength 1.
-
-    Raises:
-        ValueError: If a unit is not one of `PULLS`.
-
-    Example:
-        >>> [unit.name for unit in parse_units("L12+R4")]
-        ['L12', 'R4']
-    """
+    """Read units as coders write them."""
     units = []
     for part in cell.split("+"):
         match = re.fullmatch(r"([LR]?)(\d+)", part)
@@ -128,11 +102,7 @@ def parse_units(cell: str) -> tuple[Unit, ...]:
 
 @dataclass(frozen=True)
 class Habit:
-    """How one person makes one action unit.
-
-    `gain` multiplies its strength, `balance` is positive when the person's left is the stronger
-    side, `turn` rotates its direction, radians, `shift` moves its place, px.
-    """
+    """How one subject makes one action unit."""
 
     gain: float
     balance: float
@@ -141,14 +111,7 @@ class Habit:
 
 
 def draw_habits(rng: np.random.Generator) -> dict[int, Habit]:
-    """Draw how a person makes each action unit.
-
-    Args:
-        rng: Source of chance.
-
-    Returns:
-        Unit number → habit.
-    """
+    """Draw how a subject makes each action unit."""
     return {
         number: Habit(
             gain=float(np.exp(np.clip(rng.normal(0, 0.16), -0.35, 0.35))),
@@ -160,27 +123,9 @@ def draw_habits(rng: np.random.Generator) -> dict[int, Habit]:
     }
 
 
-def unit_field(person: Person, unit: Unit, habit: Habit, pose: np.ndarray) -> np.ndarray:
-    """Return the displacement by one action unit at its apex.
-
-    Args:
-        person: Whose face it is.
-        unit: The action unit; its strength is the largest displacement, px.
-        habit: The person's way of making it.
-        pose: `(2, 3)` affine map from the portrait to the frame.
-
-    Returns:
-        `(480, 640, 2)` float32, px, dx right, dy down.
-
-    Example:
-        >>> from casme_tf.synthetic.person import draw_person
-        >>> rng = np.random.default_rng(1)
-        >>> person, habits = draw_person(rng), draw_habits(rng)
-        >>> smile = unit_field(person, Unit(12, "L", 2.0), habits[12], np.eye(2, 3))
-        >>> round(float(np.hypot(smile[..., 0], smile[..., 1]).max()), 3)
-        2.0
-    """
-    marks = person.landmarks()
+def unit_field(subject: Subject, unit: Unit, habit: Habit, pose: np.ndarray) -> np.ndarray:
+    """Return the displacement by one action unit at its apex."""
+    marks = subject.landmarks()
     field = np.zeros((*FRAME_SIZE, 2), np.float32)
     x = np.arange(FRAME_SIZE[1], dtype=np.float32)[None, :]
     y = np.arange(FRAME_SIZE[0], dtype=np.float32)[:, None]
@@ -190,7 +135,7 @@ def unit_field(person: Person, unit: Unit, habit: Habit, pose: np.ndarray) -> np
     for pull in PULLS[unit.number]:
         away, height = marks[pull.at]
         direction = turn @ np.array([pull.outward, pull.down])
-        # The person's left is on the right of the image.
+        # The subject's left is on the right of the image.
         for side, sign in (("L", 1), ("R", -1)):
             if unit.side not in ("", side):
                 continue
@@ -202,7 +147,7 @@ def unit_field(person: Person, unit: Unit, habit: Habit, pose: np.ndarray) -> np
                 # A one-sided pull on the midline acts on its own half.
                 offset = 0.5 * pull.width if unit.side else habit.shift[0]
             place = np.array(
-                [person.x + sign * offset, height + pull.shift[1] + habit.shift[1], 1.0]
+                [subject.x + sign * offset, height + pull.shift[1] + habit.shift[1], 1.0]
             )
             at_x, at_y = pose @ place
             hill = bump(x, y, (at_x, at_y), pull.width, pull.height) * np.float32(weight)

@@ -23,9 +23,11 @@ from casme_tf.datasets.prepared import ARGUMENTS_FILE
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_folder
 from casme_tf.progress import progress
-from casme_tf.synthetic.casting import Cast, CastClip, cast
 from casme_tf.synthetic.motion import render_clip
 from casme_tf.synthetic.portrait import paint_portrait
+from casme_tf.synthetic.schedule import Schedule, ScheduledClip, draw_schedule
+
+__all__ = ["Corpus", "open_corpus", "synthesize", "true_flow"]
 
 RAW_FOLDER = "CASME2-RAW"
 CODING_FILE = "CASME2-coding-stand-in.xlsx"
@@ -69,13 +71,9 @@ def open_corpus(root: Path | str) -> Corpus:
 
     Raises:
         UserError: If it is no such folder, or one of an older generator.
-
-    Example:
-        >>> open_corpus("stand-in").clips  # doctest: +SKIP
-        24
     """
-    cast_ = load_cast(Path(root))
-    return Corpus(Path(root), cast_.subjects, len(cast_.clips), cast_.frames)
+    schedule = load_schedule(Path(root))
+    return Corpus(Path(root), schedule.subjects, len(schedule.clips), schedule.frames)
 
 
 def true_flow(
@@ -95,35 +93,25 @@ def true_flow(
 
     Raises:
         UserError: If there is no such corpus, clip or frame.
-
-    Example:
-        >>> flow, face = true_flow("stand-in", "sub01", "EP02_01f", 52)  # doctest: +SKIP
     """
-    cast_ = load_cast(Path(out))
-    found = [one for one in cast_.clips if (one.subject, one.name) == (subject, clip)]
+    schedule = load_schedule(Path(out))
+    found = [one for one in schedule.clips if (one.subject, one.name) == (subject, clip)]
     if not found:
         raise UserError(
             f"The clip must be one in {Path(out) / TRUTH_FILE}. Received: {subject}/{clip}."
         )
     first = found[0].first
-    if not first <= frame < first + cast_.frames:
+    if not first <= frame < first + schedule.frames:
         raise UserError(
             f"The frame of {subject}/{clip} must be a number from {first} to "
-            f"{first + cast_.frames - 1}. Received: {frame}."
+            f"{first + schedule.frames - 1}. Received: {frame}."
         )
-    motion = cast_.motion(found[0])
+    motion = schedule.motion(found[0])
     return motion.displacement(frame - first), motion.face_mask()
 
 
-def load_cast(root: Path) -> Cast:
-    """Return everything about a corpus but its pixels.
-
-    Args:
-        root: Its folder.
-
-    Raises:
-        UserError: As `open_corpus`.
-    """
+def load_schedule(root: Path) -> Schedule:
+    """Return everything about a corpus but its pixels."""
     path = root / ARGUMENTS_FILE
     try:
         arguments = json.loads(path.read_text(encoding="utf-8"))
@@ -139,12 +127,12 @@ def load_cast(root: Path) -> Cast:
             f"{path} must be of generator {GENERATOR}. Received: generator {generator}. "
             "Draw the corpus again."
         )
-    return _cast_of(**numbers)
+    return _schedule_of(**numbers)
 
 
 @lru_cache(maxsize=4)
-def _cast_of(*, subjects: int, clips: int, frames: int, seed: int) -> Cast:
-    return cast(subjects=subjects, clips=clips, frames=frames, seed=seed)
+def _schedule_of(*, subjects: int, clips: int, frames: int, seed: int) -> Schedule:
+    return draw_schedule(subjects=subjects, clips=clips, frames=frames, seed=seed)
 
 
 _CODING_COLUMNS = (
@@ -179,10 +167,10 @@ def synthesize(
 
     Args:
         out: Folder to write, missing or empty.
-        subjects: Number of people, at most `clips`.
-        clips: Number of clips in total, spread unevenly over the people.
+        subjects: At most `clips`.
+        clips: Number of clips in total, spread unevenly over the subjects.
         frames: Frames of each clip, at least 4; the first is the onset, the last the offset.
-        seed: Decides everything left to chance; not negative.
+        seed: Seed of everything random; not negative.
         apexes: Whether the coding sheet names apexes. If not, each is `/`, as some are in
             CASME II.
         workers: Processes; by default one for each processor.
@@ -194,10 +182,6 @@ def synthesize(
 
     Raises:
         UserError: If an argument is out of range, or `out` is not empty or cannot be written.
-
-    Example:
-        >>> corpus = synthesize("stand-in", subjects=4, clips=24, frames=9, seed=1)
-        ... # doctest: +SKIP
     """
     _require_arguments(subjects=subjects, clips=clips, frames=frames, seed=seed, workers=workers)
     out = Path(out)
@@ -206,11 +190,11 @@ def synthesize(
             f"The output must be a new or an empty folder. Received: {out}, which is not empty. "
             "Choose another one, or remove it first."
         )
-    cast_ = cast(subjects=subjects, clips=clips, frames=frames, seed=seed)
+    schedule = draw_schedule(subjects=subjects, clips=clips, frames=frames, seed=seed)
     with atomic_folder(out, overwrite=True) as folder:
-        _write_clips(cast_, folder / RAW_FOLDER, workers)
-        _write_coding(cast_, folder / CODING_FILE, apexes=apexes)
-        _write_truth(cast_, folder / TRUTH_FILE)
+        _write_clips(schedule, folder / RAW_FOLDER, workers)
+        _write_coding(schedule, folder / CODING_FILE, apexes=apexes)
+        _write_truth(schedule, folder / TRUTH_FILE)
         arguments = {
             "generator": GENERATOR,
             "subjects": subjects,
@@ -242,23 +226,23 @@ def _require_arguments(
         )
 
 
-def _write_clips(cast_: Cast, raw: Path, workers: int | None) -> None:
-    tasks: list[tuple[CastClip, ...]] = []
-    for _, of_subject in groupby(cast_.clips, key=lambda clip: clip.subject):
+def _write_clips(schedule: Schedule, raw: Path, workers: int | None) -> None:
+    tasks: list[tuple[ScheduledClip, ...]] = []
+    for _, of_subject in groupby(schedule.clips, key=lambda clip: clip.subject):
         clips = tuple(of_subject)
         tasks += [clips[i : i + _CLIPS_A_TASK] for i in range(0, len(clips), _CLIPS_A_TASK)]
     workers = min(workers or os.cpu_count() or 1, len(tasks))
-    with progress(total=len(cast_.clips), desc="Drawing clips", unit="clip") as bar:
+    with progress(total=len(schedule.clips), desc="Drawing clips", unit="clip") as bar:
         if workers == 1:
             for task in tasks:
-                bar.update(_write_subject(cast_, task, raw))
+                bar.update(_write_subject(schedule, task, raw))
             return
         # A forked child of a process that runs TensorFlow may hang, so children start afresh.
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)) as pool:
             # The longest first, so that no worker is left alone with one at the end.
             tasks.sort(key=len, reverse=True)
-            futures = [pool.submit(_write_subject, cast_, task, raw) for task in tasks]
+            futures = [pool.submit(_write_subject, schedule, task, raw) for task in tasks]
             try:
                 for future in as_completed(futures):
                     bar.update(future.result())
@@ -267,14 +251,14 @@ def _write_clips(cast_: Cast, raw: Path, workers: int | None) -> None:
                 raise
 
 
-def _write_subject(cast_: Cast, clips: Sequence[CastClip], raw: Path) -> int:
+def _write_subject(schedule: Schedule, clips: Sequence[ScheduledClip], raw: Path) -> int:
     """Write clips of one subject and return how many."""
     subject = clips[0].subject
-    portrait = paint_portrait(cast_.person(subject), cast_.portrait_chance(subject))
+    portrait = paint_portrait(schedule.traits(subject), schedule.portrait_rng(subject))
     for clip in clips:
         folder = raw / subject / clip.name
         folder.mkdir(parents=True)
-        frames = render_clip(portrait, cast_.motion(clip), cast_.sensor_chance(clip))
+        frames = render_clip(portrait, schedule.motion(clip), schedule.sensor_rng(clip))
         for number, rgb in enumerate(frames, clip.first):
             bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
             _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
@@ -282,14 +266,14 @@ def _write_subject(cast_: Cast, clips: Sequence[CastClip], raw: Path) -> int:
     return len(clips)
 
 
-def _write_coding(cast_: Cast, path: Path, *, apexes: bool) -> None:
+def _write_coding(schedule: Schedule, path: Path, *, apexes: bool) -> None:
     book = openpyxl.Workbook()
     sheet = book.active
     sheet.title = "Sheet1"
     sheet.append(_CODING_COLUMNS)
-    for clip in cast_.clips:
+    for clip in schedule.clips:
         apex = clip.first + clip.apex if apexes and clip.apex_coded else "/"
-        frames = (clip.first, apex, clip.first + cast_.frames - 1)
+        frames = (clip.first, apex, clip.first + schedule.frames - 1)
         sheet.append((clip.subject[3:], clip.name, None, *frames, None, clip.cell, clip.emotion))
     book.save(path)
     _without_times(path)
@@ -306,16 +290,16 @@ def _without_times(path: Path) -> None:
             archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
 
 
-def _write_truth(cast_: Cast, path: Path) -> None:
+def _write_truth(schedule: Schedule, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_TRUTH_COLUMNS)
-        writer.writerows(_truth_rows(cast_))
+        writer.writerows(_truth_rows(schedule))
 
 
-def _truth_rows(cast_: Cast) -> Iterable[tuple[str | int, ...]]:
-    for clip in cast_.clips:
+def _truth_rows(schedule: Schedule) -> Iterable[tuple[str | int, ...]]:
+    for clip in schedule.clips:
         units = "+".join(f"{unit.name}:{unit.strength:.2f}" for unit in clip.units)
-        last = clip.first + cast_.frames - 1
+        last = clip.first + schedule.frames - 1
         apex = clip.first + clip.apex
         yield clip.subject, clip.name, clip.first, apex, last, units, clip.emotion

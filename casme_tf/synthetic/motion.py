@@ -12,29 +12,15 @@ import numpy as np
 
 from casme_tf.labels import BLINK
 from casme_tf.synthetic.action_units import Habit, Unit, unit_field
-from casme_tf.synthetic.person import FRAME_SIZE, Person
 from casme_tf.synthetic.portrait import SCALE, Portrait
-from casme_tf.synthetic.texture import step
+from casme_tf.synthetic.subject import FRAME_SIZE, Subject, step
 
 
 @dataclass(frozen=True)
 class Motion:
-    """The true motion of one clip.
+    """The true motion of one clip."""
 
-    Attributes:
-        person: Whose face it is.
-        habits: The person's way of making each action unit.
-        units: What the face does at the apex.
-        frames: Number of frames; the first is the onset, the last the offset.
-        apex: Index of the apex frame, from 0.
-        rest: What is left of the expression at the offset, 0…1.
-        pose: `(2, 3)` affine map from the portrait to the onset frame.
-        drift: How far the head has moved at the offset: right and down, px; clockwise, radians.
-        wander: Sideways curve of the head's path, px.
-        blink: Middle of a blink, frame index, and its depth, px; a depth of 0 is no blink.
-    """
-
-    person: Person
+    subject: Subject
     habits: dict[int, Habit]
     units: tuple[Unit, ...]
     frames: int
@@ -46,11 +32,7 @@ class Motion:
     blink: tuple[float, float]
 
     def activity(self, frame: int) -> float:
-        """Return how far the expression has gone: 0 at the onset, 1 at the apex.
-
-        Args:
-            frame: Index from 0.
-        """
+        """Return how far the expression has gone: 0 at the onset, 1 at the apex."""
         if frame <= self.apex:
             return math.sin(0.5 * math.pi * frame / self.apex) ** 2
         fall = math.sin(0.5 * math.pi * (frame - self.apex) / (self.frames - 1 - self.apex)) ** 2
@@ -61,18 +43,11 @@ class Motion:
         """Displacement by all action units at the apex, `(480, 640, 2)` float32, px."""
         field = np.zeros((*FRAME_SIZE, 2), np.float32)
         for unit in self.units:
-            field += unit_field(self.person, unit, self.habits[unit.number], self.pose)
+            field += unit_field(self.subject, unit, self.habits[unit.number], self.pose)
         return field
 
     def displacement(self, frame: int) -> np.ndarray:
-        """Return where each point of the onset frame has moved to.
-
-        Args:
-            frame: Index from 0.
-
-        Returns:
-            `(480, 640, 2)` float32, px, dx right, dy down; it fades to 0 away from the head.
-        """
+        """Return where each point of the onset frame has moved to."""
         field = self.expression * np.float32(self.activity(frame))
         middle, depth = self.blink
         closing = depth * (
@@ -86,14 +61,7 @@ class Motion:
         return field
 
     def backward_map(self, frame: int) -> np.ndarray:
-        """Return which point of the onset frame each pixel of a frame shows.
-
-        Args:
-            frame: Index from 0.
-
-        Returns:
-            `(480, 640, 2)` float32, positions x and y in the onset frame, px, to 0.01 px.
-        """
+        """Return which point of the onset frame each pixel of a frame shows."""
         forward = self.displacement(frame)
         grid = np.dstack(_grid())
         points = grid - forward
@@ -117,7 +85,7 @@ class Motion:
 
     @cached_property
     def _blink_field(self) -> np.ndarray:
-        return unit_field(self.person, Unit(BLINK), self.habits[BLINK], self.pose)
+        return unit_field(self.subject, Unit(BLINK), self.habits[BLINK], self.pose)
 
     @cached_property
     def _portrait_xy(self) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +95,7 @@ class Motion:
 
     @cached_property
     def _radius(self) -> np.ndarray:
-        return self.person.radius(*self._portrait_xy)
+        return self.subject.radius(*self._portrait_xy)
 
     @cached_property
     def _head_share(self) -> np.ndarray:
@@ -138,7 +106,7 @@ class Motion:
     def _from_pivot(self) -> tuple[np.ndarray, np.ndarray]:
         """Position relative to the point on the neck that the head turns about."""
         x, y = _grid()
-        at_x, at_y = self.pose @ np.array([self.person.x, self.person.chin - 20, 1.0])
+        at_x, at_y = self.pose @ np.array([self.subject.x, self.subject.chin - 20, 1.0])
         return x - np.float32(at_x), y - np.float32(at_y)
 
 
@@ -148,7 +116,7 @@ def _grid() -> tuple[np.ndarray, np.ndarray]:
 
 
 NOISE = 1.2
-"""Standard deviation of the sensor's noise, grey levels."""
+"""Standard deviation of the sensor's noise, gray levels."""
 
 FLICKER = 0.004
 """Amplitude of the light's flicker, as a share of the light."""
@@ -157,17 +125,7 @@ FLICKER = 0.004
 def render_clip(
     portrait: Portrait, motion: Motion, rng: np.random.Generator, noise: float = NOISE
 ) -> Iterator[np.ndarray]:
-    """Render the frames of a clip.
-
-    Args:
-        portrait: The person, with a neutral face.
-        motion: How the person moves.
-        rng: Source of chance for the light and the sensor's noise.
-        noise: Standard deviation of the sensor's noise, grey levels. Default: `NOISE`.
-
-    Yields:
-        `(480, 640, 3)` uint8, RGB, one frame after another.
-    """
+    """Render the frames of a clip."""
     to_portrait = cv2.invertAffineTransform(motion.pose) * SCALE
     to_portrait[:, 2] += 0.5 * SCALE - 0.5
     exposure = 1 + 0.03 * rng.uniform(-1, 1)

@@ -29,8 +29,7 @@ import tyro
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from casme_tf.recognition.app.answers import AppAnswers
-from casme_tf.recognition.app.example import FPS
+from casme_tf.recognition.app.answers import FPS, AppAnswers
 from casme_tf.runs import RUNS
 from casme_tf.synthetic import synthesize
 

@@ -32,7 +32,7 @@ from growth import measure_growth
 from tables import describe, describe_growth, draw
 from worker import Answer, Worker
 
-from casme_tf.export.parity import EIGHT_BITS
+from casme_tf.export.export import EIGHT_BITS
 from casme_tf.files import atomic_file
 from casme_tf.progress import progress
 from casme_tf.runs import NUMBER_FORMATS
@@ -124,7 +124,7 @@ def same_brightness(ours: Answer, theirs: Answer) -> tuple[str, bool]:
     """Compare the mean of what was read."""
     assert ours.value is not None
     assert theirs.value is not None
-    told = f"mean grey level {ours.value:.2f} and {theirs.value:.2f}"
+    told = f"mean gray level {ours.value:.2f} and {theirs.value:.2f}"
     return told, abs(ours.value - theirs.value) < 0.5
 
 

@@ -21,15 +21,15 @@ import numpy as np
 
 from casme_tf.datasets.pairs import Pairs, load_pairs
 from casme_tf.datasets.prepare import prepare_dataset
-from casme_tf.evaluation.crossval_inputs import CrossvalInputs
 from casme_tf.export.saved_model import export_saved_model
 from casme_tf.export.tflite import convert_tflite
 from casme_tf.labels import CLASSES
-from casme_tf.models import ARCHITECTURES, split_model
-from casme_tf.models.heads import siamese_head
+from casme_tf.models import siamese_classifier, split_model
+from casme_tf.models.backbone import siamese_head
 from casme_tf.runs import MODEL
 from casme_tf.synthetic import synthesize
 from casme_tf.tflite_file import add_metadata
+from casme_tf.training.inputs import ClipInputs
 from casme_tf.training.keras_learner import KerasLearner
 from casme_tf.training.settings import TrainConfig
 from casme_tf.training.train import train
@@ -58,14 +58,14 @@ def make_data(folder: Path) -> None:
     )
     pairs = load_pairs(built, SIZE)
     np.savez(folder / "pairs.npz", allow_pickle=False, labels=pairs.labels, **pairs.frames)
-    inputs = CrossvalInputs(pairs.frames, weights="none", workers=2)
+    inputs = ClipInputs(pairs.frames, weights="none", workers=2)
     subjects = pairs.clips["subject"].to_numpy(str)
     motion = inputs.uv_strain["motion"]
     np.savez(folder / "motion.npz", motion=motion, labels=pairs.labels, subjects=subjects)
     calibration = {name: frames[::4] for name, frames in pairs.frames.items()}
     for arch, model in (("flow", flow_model(folder)), ("siamese", siamese_model(pairs, folder))):
         write_weights(split_model(model)[2], folder / f"{arch}.npz")
-        for form, content in convert_tflite(model, calibration).items():
+        for form, content in convert_tflite(model, calibration):
             described = add_metadata(content, list(CLASSES), name=arch, description="for timing")
             (folder / f"{arch}_{form}.tflite").write_bytes(described)
         (folder / arch / "1").mkdir(parents=True, exist_ok=True)
@@ -84,15 +84,15 @@ def flow_model(folder: Path) -> keras.Model:
         learning_rate=3e-4,
         dropout=0.1,
         epochs=12,
-        patience=12,
+        backbone="trained",
     )
-    run = folder / "runs" / config.run_name
+    run = folder / "runs" / config.arch
     return keras.models.load_model((run if run.exists() else train(config)) / MODEL, compile=False)
 
 
 def siamese_model(pairs: Pairs, folder: Path) -> keras.Model:
     """Train the layers after the flow model's backbone on differences of frames."""
-    model = ARCHITECTURES["siamese"].build(
+    model = siamese_classifier(
         frame_size=SIZE,
         network_size=SIZE,
         classes=len(CLASSES),
@@ -102,14 +102,14 @@ def siamese_model(pairs: Pairs, folder: Path) -> keras.Model:
     network = split_model(model)[2]
     backbone = find_layer(network, "backbone")
     features = {
-        name: backbone.predict(frames.astype(np.float32), batch_size=16, verbose=0)[:, None]
+        name: backbone.predict(frames.astype(np.float32), batch_size=16, verbose=0)
         for name, frames in pairs.frames.items()
     }
     learner = KerasLearner(
         siamese_head, classes=len(CLASSES), epochs=60, batch_size=32, learning_rate=3e-4
     )
     learner.fit(features, pairs.labels, validation=None, seed=0)
-    take_over(learner.model, network)
+    find_layer(network, "head").set_weights(learner.model.get_weights())
     return model
 
 
@@ -122,21 +122,6 @@ def write_weights(network: keras.Model, path: Path) -> None:
         if not isinstance(layer, keras.Model)
     }
     np.savez(path, allow_pickle=False, **weights)
-
-
-def take_over(head: keras.Model, network: keras.Model) -> None:
-    """Give the network the head's weights, its standardisation folded into the first layer."""
-    norm = head.get_layer("standardize")
-    mean, variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
-    gain = 1 / np.sqrt(variance + norm.epsilon)
-    for layer in head.layers:
-        if not isinstance(layer, keras.layers.Dense):
-            continue
-        kernel, bias = layer.get_weights()
-        if layer.name == "embedding_256":
-            bias = bias - (mean * gain) @ kernel
-            kernel = kernel * gain[:, None]
-        find_layer(network, layer.name).set_weights([kernel, bias])
 
 
 def find_layer(model: keras.Model, name: str) -> keras.layers.Layer:

@@ -25,8 +25,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from casme_tf.datasets.splits import PROTOCOLS, Split
 from casme_tf.evaluation.cross_validation import cross_validate
-from casme_tf.evaluation.crossval_inputs import mirror_motion
 from casme_tf.models.ststnet import ststnet
+from casme_tf.training.inputs import mirror_motion
 
 CLASSES = 4
 

@@ -18,7 +18,7 @@ MEAN_BGR = (103.939, 116.779, 123.68)
 
 
 class ConvNorm(nn.Module):
-    """Convolution, bias included as in Keras, and batch normalisation."""
+    """Convolution, bias included as in Keras, and batch normalization."""
 
     def __init__(self, inputs: int, outputs: int, side: int, stride: int = 1) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class ConvNorm(nn.Module):
         self.norm = nn.BatchNorm2d(outputs, eps=1.001e-5, momentum=0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the normalised convolution."""
+        """Return the normalized convolution."""
         return self.norm(self.conv(x))
 
 

@@ -29,8 +29,8 @@ from casme_tf.datasets.raw_clips import find_pair
 from casme_tf.errors import UserError
 from casme_tf.export.artifacts import LiteRTArtifact
 from casme_tf.layers import FarnebackFlow, RGBToGray
-from casme_tf.models import ARCHITECTURES, split_model
-from casme_tf.training.precision import choose_precision, dtype_policy
+from casme_tf.models import flow_classifier, siamese_classifier, split_model
+from casme_tf.training.keras_learner import choose_precision, dtype_policy
 
 SIZE, THREADS = 224, 2
 
@@ -111,7 +111,8 @@ class Side:
             tf.config.experimental.enable_op_determinism()
             keras.utils.set_random_seed(0)
             with dtype_policy(choose_precision(SIZE)):
-                model = ARCHITECTURES[arch].build(frame_size=SIZE, network_size=SIZE)
+                build = {"flow": flow_classifier, "siamese": siamese_classifier}[arch]
+                model = build(frame_size=SIZE, network_size=SIZE)
             network = split_model(model)[2]
             fitted = keras.Model(network.input, network.output)
             optimizer = keras.optimizers.Adam(1e-4)

@@ -18,15 +18,15 @@ from worker import Answer, in_parts, serve, time_call
 from casme_tf.datasets.casme2 import frame_decoders
 from casme_tf.datasets.pairs import resize_frame
 from casme_tf.datasets.splits import PROTOCOLS
-from casme_tf.evaluation.crossval_inputs import mirror_motion
 from casme_tf.layers import FarnebackFlow
 from casme_tf.models.ststnet import ststnet
+from casme_tf.training.inputs import mirror_motion
 from casme_tf.training.keras_learner import KerasLearner
 
 KINDS = {
     "convolutions' gradients": ("Conv2DBackprop",),
     "convolutions": ("Conv2D",),
-    "batch normalisation": ("BatchNorm", "_bn_"),
+    "batch normalization": ("BatchNorm", "_bn_"),
     "dropout": ("dropout",),
 }
 FIT_EPOCHS, FIT_BATCH = 10, 32
@@ -89,7 +89,7 @@ class SideInParts(Side):
 
     def _fold_parts(self, fit: Callable[[], object], clips: int) -> Answer:
         steps = FIT_EPOCHS * -(-clips // FIT_BATCH)
-        kinds = {name: parts for name, parts in KINDS.items() if name != "batch normalisation"}
+        kinds = {name: parts for name, parts in KINDS.items() if name != "batch normalization"}
         found = _profile(fit, kinds, steps)
         assert found.parts is not None
         return in_parts({"a step": time_call(fit) / steps} | found.parts)

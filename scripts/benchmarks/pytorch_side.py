@@ -24,7 +24,7 @@ FARNEBACK = (0.5, 3, 19, 5, 7, 1.2, 0)
 
 
 def draw_flow(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
-    """Compute and colour the flow of a pair as the original system does, `(S, S, 3)` RGB."""
+    """Compute and color the flow of a pair as the original system does, `(S, S, 3)` RGB."""
     gray = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (onset, apex)]
     flow = cv2.calcOpticalFlowFarneback(gray[0], gray[1], None, *FARNEBACK)
     magnitude, angle = cv2.cartToPolar(flow[..., 0], flow[..., 1])

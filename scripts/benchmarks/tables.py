@@ -96,7 +96,7 @@ def draw(rows: Mapping[str, Mapping], costs: list[Cost], path: Path) -> None:
         ticks = [0.5, 1, 2, 3, 5, 10, 20]
         axes.set_xticks(ticks, [f"{tick}×" for tick in ticks])
         axes.minorticks_off()
-        axes.axvline(1, color="grey", linewidth=0.8)
+        axes.axvline(1, color="gray", linewidth=0.8)
         axes.set_title("alternative over ours; thick: aim, thin: spread; drawn data", fontsize=9)
     panels = lower.subplots(1, 2) if costs else ()
     for axes, attribute, label in zip(panels, ("seconds", "megabytes"), ("s", "MB"), strict=False):

@@ -13,7 +13,7 @@ from casme_tf.clips.detector import Box, FaceDetector, crop_box
 from casme_tf.clips.images import read_rgb
 from casme_tf.labels import BLINK
 from casme_tf.synthetic.action_units import Unit, unit_field
-from casme_tf.synthetic.casting import Cast, CastClip
+from casme_tf.synthetic.schedule import Schedule, ScheduledClip
 from scripts.lab.fields.other_motion import smooth_noise
 
 Pair = tuple[np.ndarray, np.ndarray]
@@ -33,11 +33,11 @@ class Filmed:
         box: The box of the face in the onset.
         frame: Reads another frame, given its index from 0 at the onset.
         activity: How far the expression has gone, 0…1, of each frame's index.
-        blink: `(480, 640, 2)` float32, the person's blink, its largest displacement 1 px.
+        blink: `(480, 640, 2)` float32, the subject's blink, its largest displacement 1 px.
         rng: Source of chance of this clip.
     """
 
-    clip: CastClip
+    clip: ScheduledClip
     onset: np.ndarray
     apex: np.ndarray
     box: Box
@@ -47,12 +47,14 @@ class Filmed:
     rng: np.random.Generator
 
 
-def film(raw: Path, cast: Cast, clip: CastClip, detector: FaceDetector, seed: int) -> Filmed:
+def film(
+    raw: Path, schedule: Schedule, clip: ScheduledClip, detector: FaceDetector, seed: int
+) -> Filmed:
     """Read a clip of a stand-in corpus, and find its face.
 
     Args:
         raw: Folder of the raw clips.
-        cast: Everything about the corpus but its pixels.
+        schedule: Everything about the corpus but its pixels.
         clip: One of its clips.
         detector: Finds the face in the onset.
         seed: Seed of the disturbances.
@@ -62,7 +64,7 @@ def film(raw: Path, cast: Cast, clip: CastClip, detector: FaceDetector, seed: in
         return read_rgb(raw / clip.subject / clip.name / f"img{clip.first + index}.jpg")
 
     onset = frame(0)
-    motion = cast.motion(clip)
+    motion = schedule.motion(clip)
     return Filmed(
         clip=clip,
         onset=onset,
@@ -70,7 +72,7 @@ def film(raw: Path, cast: Cast, clip: CastClip, detector: FaceDetector, seed: in
         box=crop_box(detector.detect(onset), onset.shape[:2]),
         frame=frame,
         activity=[motion.activity(index) for index in range(clip.apex + 1)],
-        blink=unit_field(motion.person, Unit(BLINK), motion.habits[BLINK], motion.pose),
+        blink=unit_field(motion.subject, Unit(BLINK), motion.habits[BLINK], motion.pose),
         rng=np.random.default_rng([seed, clip.index]),
     )
 
@@ -93,7 +95,7 @@ def scale(filmed: Filmed, amount: float) -> Pair:
 
 
 def noise(filmed: Filmed, amount: float) -> Pair:
-    """Add noise of so many grey levels to both frames."""
+    """Add noise of so many gray levels to both frames."""
     onset, apex = (_grainy(frame, amount, filmed.rng) for frame in (filmed.onset, filmed.apex))
     return _cut_both(onset, apex, _rectangle(filmed.box))
 
@@ -116,7 +118,7 @@ def swapped(filmed: Filmed, amount: float) -> Pair:
 
 
 def still(filmed: Filmed, amount: float) -> Pair:
-    """Show the onset twice, the second time with noise of so many grey levels."""
+    """Show the onset twice, the second time with noise of so many gray levels."""
     return _cut_both(
         filmed.onset, _grainy(filmed.onset, amount, filmed.rng), _rectangle(filmed.box)
     )
@@ -149,11 +151,11 @@ DISTURBANCES: dict[str, tuple[Disturbance, tuple[float, ...], str]] = {
     UNDISTURBED[0]: (noise, (0.0,), ""),
     "crop off": (off, (0.05, 0.1, 0.15, 0.2), "share of its sides"),
     "scale": (scale, (0.6, 0.8, 1.2, 1.4, 1.6), "times as large"),
-    "noise": (noise, (1.0, 2.0, 4.0, 8.0), "grey levels"),
+    "noise": (noise, (1.0, 2.0, 4.0, 8.0), "gray levels"),
     "intensity": (intensity, (0.25, 0.5, 0.75), "share of the apex"),
     "mirrored": (mirrored, (1.0,), ""),
     "swapped": (swapped, (1.0,), ""),
-    "no motion": (still, (0.0, 1.0, 4.0), "grey levels of noise"),
+    "no motion": (still, (0.0, 1.0, 4.0), "gray levels of noise"),
     "head alone": (head, (1.0, 3.0), "px"),
     "blink alone": (blink, (1.0, 3.0), "px"),
     "smooth random motion": (smooth, (1.0, 2.0, 4.0), "px"),
@@ -161,7 +163,7 @@ DISTURBANCES: dict[str, tuple[Disturbance, tuple[float, ...], str]] = {
 """By name: what makes the pair, the amounts to try, and their unit."""
 
 WITHOUT_EXPRESSION = ("no motion", "head alone", "blink alone", "smooth random motion")
-"""The disturbances that leave nothing to recognise."""
+"""The disturbances that leave nothing to recognize."""
 
 
 def _rectangle(box: Box) -> Rectangle:

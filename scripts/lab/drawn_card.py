@@ -1,13 +1,12 @@
-"""The model card of weights learnt from drawn fields, from what their makers wrote down."""
+"""The model card of weights learned from drawn fields, from what their makers wrote down."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from casme_tf.export.model_card import tidy_markdown
+from casme_tf import formatting
 from casme_tf.labels import ACTION_UNITS
 
 _TEMPLATES = Path(__file__).parent
@@ -24,13 +23,7 @@ def render_drawn_card(training: dict[str, Any], measured: dict[str, Any] | None 
     Returns:
         The card, as Markdown.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,  # Markdown, not HTML
-    )
+    environment = formatting.templates(_TEMPLATES, html=False)
     environment.filters |= {"value": _value, "share": _share}
     rows = measured["sensitivity"] if measured else []
     by_scheme = [[row for row in rows if row["scheme"] == name] for name in ("four", "megc3")]
@@ -41,7 +34,7 @@ def render_drawn_card(training: dict[str, Any], measured: dict[str, Any] | None 
         left_out=[name for name, kept in training["ingredients"].items() if not kept],
         pairs=list(zip(*by_scheme, strict=True)),
     )
-    return tidy_markdown(text)
+    return re.sub(r"\n{3,}", "\n\n", text)
 
 
 def _value(figure: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Leave each ingredient of the drawn fields out once, and see what the recogniser loses.
+"""Leave each ingredient of the drawn fields out once, and see what the recognizer loses.
 
     python -m scripts.lab.ingredients --corpus corpus --steps 600
 

@@ -22,22 +22,22 @@ from casme_tf.clips.apex import Method, spot_apex
 from casme_tf.clips.detector import FaceDetector
 from casme_tf.clips.frames import MemoryFrames
 from casme_tf.clips.tracking import FaceTracker
-from casme_tf.datasets.crop_clip import FPS
+from casme_tf.datasets.prepare import FPS
 from casme_tf.datasets.prepared import ARGUMENTS_FILE
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_folder
 from casme_tf.plotting import ACCENT, STYLE, save_png
 from casme_tf.progress import progress
-from casme_tf.synthetic.casting import Cast
-from casme_tf.synthetic.corpus import load_cast
+from casme_tf.synthetic.corpus import load_schedule
 from casme_tf.synthetic.motion import NOISE, render_clip
 from casme_tf.synthetic.portrait import paint_portrait
+from casme_tf.synthetic.schedule import Schedule
 
 METHODS: tuple[Method, ...] = ("flow", "ten-cell")
 MIDDLE = "middle frame"
 RESAMPLES = 2000
 
-_COLOURS = {"flow": ACCENT[0], "ten-cell": ACCENT[1], MIDDLE: "#8a97a1"}
+_COLORS = {"flow": ACCENT[0], "ten-cell": ACCENT[1], MIDDLE: "#8a97a1"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class MeasureApexConfig:
     limit: int | None = 40
     """Measure only so many clips, evenly spaced."""
     noise: tuple[float, ...] = (6, 12, 24)
-    """Standard deviations of the frames' noise, grey levels; corpora are drawn with 1.2, which is
+    """Standard deviations of the frames' noise, gray levels; corpora are drawn with 1.2, which is
     measured too."""
     head: tuple[float, ...] = (5, 20, 40)
     """Factors of the head's motion; 1 is how corpora are drawn."""
@@ -66,7 +66,7 @@ class ApexErrors:
     """What was measured.
 
     Attributes:
-        clips: One row a clip, level and method: columns subject, clip, noise (grey levels), head
+        clips: One row a clip, level and method: columns subject, clip, noise (gray levels), head
             (px that heads usually move from onset to offset), method, frames (how far off),
             clearness.
         table: One row a level and method: mean error with 95% interval (subjects resampled) and
@@ -100,13 +100,13 @@ def measure_apex(config: MeasureApexConfig) -> ApexErrors:
     Raises:
         UserError: If there is no such corpus, or an argument is out of range.
     """
-    cast = load_cast(config.corpus)
+    schedule = load_schedule(config.corpus)
     if config.limit is not None and config.limit < 1:
         raise UserError(f"--limit must be at least 1. Received: {config.limit}.")
     if min((*config.noise, *config.head)) < 0:
         raise UserError("--noise and --head must not be negative. Received: less than 0.")
-    count = min(config.limit or len(cast.clips), len(cast.clips))
-    chosen = np.linspace(0, len(cast.clips) - 1, count).astype(int)
+    count = min(config.limit or len(schedule.clips), len(schedule.clips))
+    chosen = np.linspace(0, len(schedule.clips) - 1, count).astype(int)
     levels = [(NOISE, 1.0), *((noise, 1.0) for noise in config.noise)]
     levels += [(NOISE, head) for head in config.head]
     levels = list(dict.fromkeys(levels))
@@ -116,8 +116,8 @@ def measure_apex(config: MeasureApexConfig) -> ApexErrors:
             _map(_measure_clip, tasks, config.workers), "spotting apexes", count, unit="clip"
         )
         clips = pd.DataFrame([row for rows in bar for row in rows])
-        clips["head"] *= _usual_drift(cast)
-        measured = ApexErrors(clips, _summary(clips), cast.frames)
+        clips["head"] *= _usual_drift(schedule)
+        measured = ApexErrors(clips, _summary(clips), schedule.frames)
         clips.to_csv(folder / "apex.csv", index=False)
         record = {
             "corpus": json.loads((config.corpus / ARGUMENTS_FILE).read_text(encoding="utf-8")),
@@ -134,16 +134,16 @@ def measure_apex(config: MeasureApexConfig) -> ApexErrors:
 def apex_figure(measured: ApexErrors) -> Figure:
     """Draw the mean error by nuisance, with its interval."""
     figure = Figure(figsize=(7, 3), layout="constrained")
-    units = {"noise": "noise, grey levels", "head": "usual way of heads over a clip, px"}
+    units = {"noise": "noise, gray levels", "head": "usual way of heads over a clip, px"}
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (column, label) in zip(panels, units.items(), strict=True):
         other = next(name for name in units if name != column)
         rows = measured.table[measured.table[other] == measured.table[other].min()]
-        for method, colour in _COLOURS.items():
+        for method, color in _COLORS.items():
             each = rows[rows["method"] == method].sort_values(column)
             amount = each[column]
-            axes.fill_between(amount, each["low"], each["high"], color=colour, alpha=0.15)
-            axes.plot(amount, each["mean"], "o-", color=colour, markersize=4, label=method)
+            axes.fill_between(amount, each["low"], each["high"], color=color, alpha=0.15)
+            axes.plot(amount, each["mean"], "o-", color=color, markersize=4, label=method)
         axes.set(xlabel=label, xscale="log", ylim=(0, None))
         axes.set_xticks(rows[column].unique(), [f"{x:.3g}" for x in rows[column].unique()])
         axes.minorticks_off()
@@ -158,22 +158,22 @@ def _measure_clip(
 ) -> list[dict[str, object]]:
     """Spot the apex of one clip, rendered anew at every level."""
     corpus, index, levels = task
-    cast = load_cast(corpus)
-    clip = cast.clips[index]
-    portrait = paint_portrait(cast.person(clip.subject), cast.portrait_chance(clip.subject))
-    motion = cast.motion(clip)
+    schedule = load_schedule(corpus)
+    clip = schedule.clips[index]
+    portrait = paint_portrait(schedule.traits(clip.subject), schedule.portrait_rng(clip.subject))
+    motion = schedule.motion(clip)
     rows = []
     with FaceDetector() as detector:
         for noise, head in levels:
             x, y, roll = (value * head for value in motion.drift)
             wander = motion.wander[0] * head, motion.wander[1] * head
             moved = replace(motion, drift=(x, y, roll), wander=wander)
-            frames = list(render_clip(portrait, moved, cast.sensor_chance(clip), noise))
+            frames = list(render_clip(portrait, moved, schedule.sensor_rng(clip), noise))
             tracker = FaceTracker(detector)
             for frame in MemoryFrames(frames, FPS).between():
                 tracker.add(frame)
             track = tracker.finish()
-            guesses = {MIDDLE: ((cast.frames - 1) // 2, np.nan)}
+            guesses = {MIDDLE: ((schedule.frames - 1) // 2, np.nan)}
             for method in METHODS:
                 found = spot_apex(track, method, onset=0, trimmed=True)
                 guesses[method] = found.apex, found.clearness
@@ -202,9 +202,9 @@ def _map(function: Callable, tasks: list, workers: int | None) -> Iterator:
         yield from processes.map(function, tasks)
 
 
-def _usual_drift(cast: Cast) -> float:
+def _usual_drift(schedule: Schedule) -> float:
     """Return the median way of the heads from onset to offset as drawn, px."""
-    ways = [np.hypot(*cast.motion(clip).drift[:2]) for clip in cast.clips]
+    ways = [np.hypot(*schedule.motion(clip).drift[:2]) for clip in schedule.clips]
     return float(np.median(ways))
 
 
@@ -212,7 +212,7 @@ def _summary(clips: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (noise, head), level in clips.groupby(["noise", "head"], sort=False):
         middle = level.loc[level["method"] == MIDDLE, "frames"].mean()
-        for method in _COLOURS:
+        for method in _COLORS:
             errors = level[level["method"] == method]
             low, high = _interval(errors)
             mean = errors["frames"].mean()

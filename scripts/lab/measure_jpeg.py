@@ -17,7 +17,7 @@ QUALITIES = (90, 95, 98, 100)
 
 _FACE = (slice(11, 191), slice(166, 283))  # rows and columns that crop_box gives for the photograph
 _CROP_SIZE = (280, 340)  # width and height of a face crop of CASME II, px
-_NOISE = 2.0  # standard deviation of a camera's noise, grey levels
+_NOISE = 2.0  # standard deviation of a camera's noise, gray levels
 _BORDER = 20  # px; nearer to the border OpenCV's flow answers to the border
 
 
@@ -30,8 +30,8 @@ def measure_jpeg_fidelity() -> pd.DataFrame:
 
     Returns:
         One row for each texture, quality and chroma sampling: `texture`, `quality`, `chroma`;
-        `mean_px`, `p99_px`, `max_px`, the length of the flow; `colour`, the mean absolute
-        difference of the colour channels in grey levels; `kilobytes`, the size of the file.
+        `mean_px`, `p99_px`, `max_px`, the length of the flow; `color`, the mean absolute
+        difference of the color channels in gray levels; `kilobytes`, the size of the file.
 
     Raises:
         UserError: If scikit-image is not installed.
@@ -40,7 +40,7 @@ def measure_jpeg_fidelity() -> pd.DataFrame:
         python -c "from scripts.lab.measure_jpeg import *; print(measure_jpeg_fidelity())" printed,
         rounded:
 
-        | texture | quality | chroma | mean_px | p99_px | max_px | colour | kilobytes |
+        | texture | quality | chroma | mean_px | p99_px | max_px | color | kilobytes |
         | ------- | ------- | ------ | ------- | ------ | ------ | ------ | --------- |
         | smooth  |      90 | 4:4:4  |  0.0160 |  0.070 |   0.13 |   1.25 |        28 |
         | smooth  |      90 | 4:2:0  |  0.0161 |  0.070 |   0.13 |   1.57 |        22 |
@@ -82,14 +82,14 @@ def measure_jpeg_fidelity() -> pd.DataFrame:
 
 def _compare(frame: np.ndarray, content: bytes) -> dict[str, float]:
     copy = np.asarray(Image.open(io.BytesIO(content)))
-    grey, grey_copy = (cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in (frame, copy))
-    flow = cv2.calcOpticalFlowFarneback(grey, grey_copy, None, 0.5, 3, 19, 5, 7, 1.2, 0)
+    gray, gray_copy = (cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) for rgb in (frame, copy))
+    flow = cv2.calcOpticalFlowFarneback(gray, gray_copy, None, 0.5, 3, 19, 5, 7, 1.2, 0)
     length = np.linalg.norm(flow, axis=-1)[_BORDER:-_BORDER, _BORDER:-_BORDER]
     return {
         "mean_px": float(length.mean()),
         "p99_px": float(np.percentile(length, 99)),
         "max_px": float(length.max()),
-        "colour": float(np.abs(copy.astype(np.int16) - frame).mean()),
+        "color": float(np.abs(copy.astype(np.int16) - frame).mean()),
         "kilobytes": len(content) / 1000,
     }
 

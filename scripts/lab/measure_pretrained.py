@@ -1,4 +1,4 @@
-"""What the weights learnt from drawn fields are worth on a stand-in corpus, also if disturbed."""
+"""What the weights learned from drawn fields are worth on a stand-in corpus, also if disturbed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from casme_tf.clips.detector import FaceDetector
 from casme_tf.clips.images import resize
 from casme_tf.datasets.prepared import ARGUMENTS_FILE
 from casme_tf.errors import UserError
-from casme_tf.evaluation.evaluate import summarize
+from casme_tf.evaluation.results import summarize
 from casme_tf.files import atomic_folder
 from casme_tf.formatting import FIGURE_NAMES
 from casme_tf.labels import ACTION_UNITS, BLINK
@@ -32,8 +32,8 @@ from casme_tf.plotting import ACCENT, save_png
 from casme_tf.progress import progress
 from casme_tf.runs import MODEL_CARD
 from casme_tf.synthetic import open_corpus
-from casme_tf.synthetic.casting import CastClip
-from casme_tf.synthetic.corpus import load_cast
+from casme_tf.synthetic.corpus import load_schedule
+from casme_tf.synthetic.schedule import ScheduledClip
 from scripts.lab.disturbances import DISTURBANCES, UNDISTURBED, WITHOUT_EXPRESSION, film
 from scripts.lab.drawn_card import render_drawn_card
 
@@ -46,7 +46,7 @@ Key = tuple[str, float]
 
 @dataclass(frozen=True)
 class MeasurePretrainedConfig:
-    """Measure the weights learnt from drawn fields on a stand-in corpus, as it is and disturbed."""
+    """Measure the weights learned from drawn fields on a stand-in corpus, plain and disturbed."""
 
     corpus: Path
     """Folder that `synthesize` made, with a seed that nobody has looked at."""
@@ -67,7 +67,7 @@ class Measured:
     """What was measured.
 
     Attributes:
-        figures: By scheme, the figures on the undisturbed clips, as from `evaluate.summarize`.
+        figures: By scheme, the figures on the undisturbed clips, as from `results.summarize`.
         units: One row an action unit that occurs: its clips, precision, recall and F1.
         sensitivity: One row a scheme, disturbance and amount.
         seen: How many clips of how many people.
@@ -139,7 +139,7 @@ class Disturbed:
         motion: `(clips, 28, 28, 3)` float32 by name and amount of the disturbance.
     """
 
-    clips: list[CastClip]
+    clips: list[ScheduledClip]
     motion: dict[Key, np.ndarray]
 
 
@@ -156,15 +156,15 @@ def disturb_corpus(root: Path, *, limit: int | None = None, seed: int = 0) -> Di
     """
     if limit is not None and limit < 1:
         raise UserError(f"The limit must be at least 1 clip. Received: {limit}.")
-    corpus, cast = open_corpus(root), load_cast(root)
-    count = min(limit or len(cast.clips), len(cast.clips))
-    clips = [cast.clips[i] for i in np.linspace(0, len(cast.clips) - 1, count).astype(int)]
+    corpus, schedule = open_corpus(root), load_schedule(root)
+    count = min(limit or len(schedule.clips), len(schedule.clips))
+    clips = [schedule.clips[i] for i in np.linspace(0, len(schedule.clips) - 1, count).astype(int)]
     keys = [(name, amount) for name, entry in DISTURBANCES.items() for amount in entry[1]]
     compute = tf.function(pair_motion(pretrained.FRAME))
     found: dict[Key, list[np.ndarray]] = {key: [] for key in keys}
     with FaceDetector() as detector:
         for clip in progress(clips, desc="disturbing clips", unit="clip"):
-            filmed = film(corpus.raw, cast, clip, detector, seed)
+            filmed = film(corpus.raw, schedule, clip, detector, seed)
             pairs = [DISTURBANCES[name][0](filmed, amount) for name, amount in keys]
             frames = {
                 name: np.stack([resize(pair[i], pretrained.FRAME) for pair in pairs])
@@ -176,7 +176,7 @@ def disturb_corpus(root: Path, *, limit: int | None = None, seed: int = 0) -> Di
 
 
 def judge(disturbed: Disturbed, weights: Path) -> Measured:
-    """Ask a recogniser about motion of a corpus.
+    """Ask a recognizer about motion of a corpus.
 
     Args:
         disturbed: From `disturb_corpus`.
@@ -220,7 +220,7 @@ def judge(disturbed: Disturbed, weights: Path) -> Measured:
 
 
 def _figures(
-    clips: list[CastClip], labels: np.ndarray, likely: np.ndarray, classes: tuple[str, ...]
+    clips: list[ScheduledClip], labels: np.ndarray, likely: np.ndarray, classes: tuple[str, ...]
 ) -> dict[str, Any]:
     names = np.array(classes)
     table = pd.DataFrame(
@@ -234,7 +234,7 @@ def _figures(
     return summarize(table, str(names[np.bincount(labels).argmax()]), classes=classes)
 
 
-def _true_units(clips: list[CastClip]) -> np.ndarray:
+def _true_units(clips: list[ScheduledClip]) -> np.ndarray:
     """Return which of `ACTION_UNITS` act in which clip, on any side: `(clips, units)` bool."""
     acts = np.zeros((len(clips), len(ACTION_UNITS)), bool)
     for row, clip in zip(acts, clips, strict=True):
@@ -271,7 +271,7 @@ def _unit_table(acts: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
 _CURVES = {
     "crop off": (0.0, "crop off, share of its sides"),
     "scale": (1.0, "face times as large"),
-    "noise": (0.0, "noise added, grey levels"),
+    "noise": (0.0, "noise added, gray levels"),
     "intensity": (1.0, "share of the apex's motion"),
 }
 """Disturbances of an expression: the amount at which there is none, and the axis."""

@@ -61,7 +61,7 @@ class PretrainConfig:
     """Pairs of painted skins whose optical flow is a quarter of all fields, again and again."""
     without: tuple[str, ...] = ()
     """Ingredients of the drawings to leave out: variants, asymmetry, extent, anatomy, crops, lids,
-    head, smoothing, noise, artefacts, nothing or farneback."""
+    head, smoothing, noise, artifacts, nothing or farneback."""
     overwrite: bool = False
     """Replace the folder if it exists."""
 

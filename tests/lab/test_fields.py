@@ -11,7 +11,7 @@ import tensorflow as tf
 from casme_tf.labels import ACTION_UNITS, BLINK, FOUR
 from casme_tf.layers import UVStrain
 from casme_tf.synthetic.action_units import PULLS, Habit, Unit, unit_field
-from casme_tf.synthetic.person import draw_person
+from casme_tf.synthetic.subject import draw_subject
 from scripts.lab.fields import DRAWN_EMOTIONS, Ingredients, draw_fields
 from scripts.lab.fields.expressions import SETS, Expressions, class_of, draw_expressions
 from scripts.lab.fields.faces import FRAME, Crops, draw_faces
@@ -33,18 +33,18 @@ def chance(seed: int = 0) -> np.random.Generator:
 def test_a_unit_moves_as_in_the_corpus(unit):
     """The same displacement as the renderer's own, on one face, cell by cell."""
     faces = draw_faces(1, PLAIN, chance())
-    person = draw_person(chance())
-    measures = {name: float(x[0]) for name, x in vars(faces).items() if hasattr(person, name)}
-    person = replace(person, x=100.0, **measures)
+    subject = draw_subject(chance())
+    measures = {name: float(x[0]) for name, x in vars(faces).items() if hasattr(subject, name)}
+    subject = replace(subject, x=100.0, **measures)
     shift = np.array([[1.0, 0.0, 12.0], [0.0, 1.0, 100.0]])
     habit = Habit(gain=1.0, balance=0.0, turn=0.0, shift=(0.0, 0.0))
-    expected = unit_field(person, Unit(unit, strength=2.0), habit, shift)[:FRAME, :FRAME]
+    expected = unit_field(subject, Unit(unit, strength=2.0), habit, shift)[:FRAME, :FRAME]
 
     strengths = (np.array(ACTION_UNITS) == unit).astype(np.float32)[None]
     shown = Expressions(np.zeros(1, int), strengths, np.ones((1, len(ACTION_UNITS), 2), np.float32))
     hills = unit_hills(faces, shown, np.array([2.0]), PLAIN, chance())
     side = np.full(1, FRAME, np.float32)
-    # Cells are centred half a px off the frame's px.
+    # Cells are centered half a px off the frame's px.
     crops = Crops(-112.0 - 0.5 + 0 * side, -100.5 + 0 * side, side, side, 0 * side)
     found = render(hills, crops, FRAME)[0]
     np.testing.assert_allclose(found, expected, atol=0.05)

@@ -24,11 +24,11 @@ def test_every_setting_is_measured_on_both_textures(table):
 def test_chosen_setting_makes_the_least_motion_and_the_figure_it_claims(table):
     chosen = table[(table.quality == JPEG_QUALITY) & (table.chroma == JPEG_SUBSAMPLING)]
     assert chosen.mean_px.to_numpy() == pytest.approx(0.0055, abs=0.0003)
-    assert chosen.colour.to_numpy() == pytest.approx(0.47, abs=0.02)
+    assert chosen.color.to_numpy() == pytest.approx(0.47, abs=0.02)
     for texture, rows in table.groupby("texture"):
         best = chosen[chosen.texture == texture].iloc[0]
         assert best.mean_px <= rows.mean_px.min() + 1e-4
-        assert best.colour == rows.colour.min()
+        assert best.color == rows.color.min()
 
 
 def test_motion_falls_as_quality_rises(table):

@@ -87,7 +87,7 @@ def test_targets_are_those_of_the_schemes():
 
 
 @pytest.mark.slow
-def test_the_recogniser_is_measured_on_a_corpus(corpus, tmp_path):
+def test_the_recognizer_is_measured_on_a_corpus(corpus, tmp_path):
     """Two rendered clips, disturbed in every way."""
     out = tmp_path / "measured"
     measured = measure_pretrained(MeasurePretrainedConfig(corpus, out=out, limit=2))

@@ -63,8 +63,8 @@ def test_a_large_shift_gives_finite_flow():
 
 
 def test_frames_without_any_texture_give_no_motion():
-    grey = np.full((64, 80), 200, np.uint8)
-    np.testing.assert_allclose(FarnebackFlow()([batch(grey), batch(grey)]), 0, atol=1e-3)
+    gray = np.full((64, 80), 200, np.uint8)
+    np.testing.assert_allclose(FarnebackFlow()([batch(gray), batch(gray)]), 0, atol=1e-3)
 
 
 def test_channel_0_points_right_and_channel_1_down():

@@ -1,4 +1,4 @@
-"""The colour coding of flow against OpenCV's."""
+"""The color coding of flow against OpenCV's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.moving_pairs import opencv_flow, random_pair
 from casme_tf.layers import FlowToColor
 
 # OpenCV cuts 32 or 64 pixels at a time, as wide as the processor's registers are, but rounds what
-# is left over at a row's end: a whole grey level here and there, on some machines.
+# is left over at a row's end: a whole gray level here and there, on some machines.
 WIDTH = 128
 
 
@@ -39,7 +39,7 @@ def test_equals_opencv_in_all_directions():
     flow = np.random.default_rng(0).normal(size=(256, 256, 2)).astype(np.float32)
     flow[0, :4] = [[1, 0], [0, 1], [-1, 0], [0, -1]]
     difference = np.abs(FlowToColor()(flow[None])[0] - opencv_colors(flow))
-    assert difference.mean() <= 0.005  # grey levels
+    assert difference.mean() <= 0.005  # gray levels
     assert difference[0, :4].max() == 0
 
 
@@ -75,7 +75,7 @@ def test_without_cuts_it_is_the_same_coding_and_follows_the_flow(max_magnitude):
     whole = FlowToColor(max_magnitude)(flow).numpy()
     layer = FlowToColor(max_magnitude, whole_numbers=False)
     smooth = layer(flow).numpy()
-    # A cut takes up to a step of value and of hue, and a step of hue is 255 / 30 grey levels.
+    # A cut takes up to a step of value and of hue, and a step of hue is 255 / 30 gray levels.
     assert np.abs(smooth - whole).max() <= 1 + 255 / 30 + 1
     assert (smooth.max(axis=-1) >= whole.max(axis=-1)).all()
     nudged = layer(flow + np.float32(1e-6)).numpy()

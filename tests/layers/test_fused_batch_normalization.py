@@ -1,4 +1,4 @@
-"""Fused batch normalisation learns and answers as Keras's does."""
+"""Fused batch normalization learns and answers as Keras's does."""
 
 import keras
 import numpy as np
@@ -91,7 +91,7 @@ def test_a_copy_has_weights_names_and_answers_of_its_model():
     np.testing.assert_array_equal(copy.predict_on_batch(x), model.predict_on_batch(x))
 
 
-def test_every_normalisation_of_the_backbone_is_fused():
+def test_every_normalization_of_the_backbone_is_fused():
     layers = resnet50_backbone(32)._flatten_layers()
     norms = [x for x in layers if isinstance(x, keras.layers.BatchNormalization)]
     assert len(norms) == 53

@@ -20,7 +20,7 @@ INTERIOR = (..., slice(20, -20), slice(20, -20), slice(None))
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    """Two RGB frames to flow and its colours."""
+    """Two RGB frames to flow and its colors."""
     frames = {
         name: keras.Input((HEIGHT, WIDTH, 3), dtype="uint8", name=name)
         for name in ("onset", "apex")

@@ -1,4 +1,4 @@
-"""Normalised motion: the same in every unit, under every movement of the head, wherever it runs."""
+"""Normalized motion: the same in every unit, under every movement of the head, wherever it runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scripts.lab.fields.motion_fields import strain
 
 @pytest.fixture(scope="module")
 def motion() -> np.ndarray:
-    still_heads = Ingredients(head=False, nothing=False, artefacts=False)
+    still_heads = Ingredients(head=False, nothing=False, artifacts=False)
     return draw_fields(6, np.random.default_rng(2), still_heads).motion
 
 

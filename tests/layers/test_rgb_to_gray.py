@@ -1,4 +1,4 @@
-"""Grey conversion, bit for bit OpenCV's."""
+"""Gray conversion, bit for bit OpenCV's."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from casme_tf.layers import UVStrain
-from casme_tf.layers.head_motion import median, similarity_motion
+from casme_tf.layers.uv_strain import median, similarity_motion
 from casme_tf.training.augmentation import mirror
 
 HEAD_MOTIONS = ("median", "similarity", None)

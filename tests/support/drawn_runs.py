@@ -9,7 +9,7 @@ import pandas as pd
 
 from casme_tf.evaluation import metrics
 from casme_tf.evaluation.calibration import brier_score, expected_calibration_error, reliability
-from casme_tf.evaluation.evaluate import summarize
+from casme_tf.evaluation.results import summarize
 from casme_tf.labels import CLASSES
 from casme_tf.runs import RunRecord, versions
 
@@ -83,7 +83,7 @@ def write_run(
         "interval": "95%, percentile bootstrap over subjects, 300 draws",
         "seed": 3,
         "versions": versions(),
-        **summarize(predictions, "negative", resamples=300),
+        **summarize(predictions, "negative", classes=CLASSES, resamples=300),
         "arch": "ststnet",
         "scheme": "four",
         "class_names": list(CLASSES),
@@ -94,7 +94,6 @@ def write_run(
             "brier": brier_score(y_true, shares),
             "bins": reliability(y_true, shares).to_dict("records"),
         },
-        "beside": {},
     }
     (folder / "metrics.json").write_text(json.dumps(content | changes))
     return folder

@@ -19,7 +19,7 @@ def motion_clips(*, people=8, each=6, classes=3, size=28, signal=1.0, seed=0):
 
 
 def small_network(size=28, classes=3, dropout=0.3) -> keras.Model:
-    """Convolution, batch normalisation and dropout: all that has a state."""
+    """Convolution, batch normalization and dropout: all that has a state."""
     motion = keras.Input((size, size, 3), name="motion")
     x = keras.layers.Conv2D(4, 3, strides=3, activation="relu")(motion)
     x = keras.layers.BatchNormalization()(x)

@@ -29,9 +29,9 @@ def texture(height: int, width: int, seed: int) -> np.ndarray:
 def photo(height: int, width: int) -> np.ndarray:
     """A photograph of a person, float32 in 8…247: clipping would take the pixel noise away."""
     size = (width + 2 * MARGIN, height + 2 * MARGIN)
-    grey = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    gray = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2GRAY).astype(np.float32)
     return cv2.normalize(
-        cv2.resize(grey, size, interpolation=cv2.INTER_AREA), None, 8, 247, cv2.NORM_MINMAX
+        cv2.resize(gray, size, interpolation=cv2.INTER_AREA), None, 8, 247, cv2.NORM_MINMAX
     )
 
 

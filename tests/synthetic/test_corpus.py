@@ -18,8 +18,8 @@ from casme_tf.errors import UserError
 from casme_tf.labels import CLASSES, class_of
 from casme_tf.synthetic import Corpus, open_corpus, oracle_accuracy, synthesize, true_flow
 from casme_tf.synthetic.action_units import Unit, draw_habits, parse_units, unit_field
-from casme_tf.synthetic.casting import IRREGULAR_NAMES, cast
-from casme_tf.synthetic.person import draw_person
+from casme_tf.synthetic.schedule import IRREGULAR_NAMES, draw_schedule
+from casme_tf.synthetic.subject import draw_subject
 from scripts.lab.measure_corpus import measure_corpus
 
 FRAMES = 7
@@ -97,7 +97,7 @@ def test_same_seed_gives_same_bytes_whatever_the_workers(tmp_path: Path) -> None
 
 
 def test_proportions_of_casme2() -> None:
-    clips = cast(subjects=26, clips=255, frames=17, seed=0).clips
+    clips = draw_schedule(subjects=26, clips=255, frames=17, seed=0).clips
     assert Counter(clip.emotion for clip in clips) == {
         "others": 99,
         "disgust": 63,
@@ -119,7 +119,7 @@ def test_proportions_of_casme2() -> None:
 def test_small_corpora_have_every_class_in_as_many_subjects_as_possible(
     subjects: int, clips: int
 ) -> None:
-    drawn = cast(subjects=subjects, clips=clips, frames=9, seed=2).clips
+    drawn = draw_schedule(subjects=subjects, clips=clips, frames=9, seed=2).clips
     assert len(drawn) == clips
     assert len({clip.subject for clip in drawn}) == subjects
     count = Counter(class_of(clip.emotion) for clip in drawn)
@@ -132,14 +132,16 @@ def test_small_corpora_have_every_class_in_as_many_subjects_as_possible(
 
 
 def test_irregularities_of_casme2() -> None:
-    clips = cast(subjects=26, clips=255, frames=17, seed=0).clips
+    clips = draw_schedule(subjects=26, clips=255, frames=17, seed=0).clips
     names = {clip.name for clip in clips}
     assert set(IRREGULAR_NAMES) <= names
     assert all(re.fullmatch(r"EP\d\d_\d\df?", name) for name in names - set(IRREGULAR_NAMES))
     assert [clip.name for clip in clips if not clip.apex_coded] == ["EP12_01f"]
     cells = [clip.cell for clip in clips]
     assert {"?", "4", 4, "4+7", "L12+R4"} <= set(cells)
-    assert all(clip.apex_coded for clip in cast(subjects=4, clips=49, frames=9, seed=0).clips)
+    assert all(
+        clip.apex_coded for clip in draw_schedule(subjects=4, clips=49, frames=9, seed=0).clips
+    )
 
 
 @pytest.mark.slow
@@ -197,7 +199,7 @@ def test_true_flow_explains_the_frames(corpus: Corpus) -> None:
 
 
 def test_backward_map_inverts_the_true_displacement() -> None:
-    drawn = cast(subjects=5, clips=12, frames=9, seed=4)
+    drawn = draw_schedule(subjects=5, clips=12, frames=9, seed=4)
     y, x = np.mgrid[:480, :640].astype(np.float32)
     for clip in drawn.clips:
         motion = drawn.motion(clip)
@@ -214,7 +216,7 @@ def test_backward_map_inverts_the_true_displacement() -> None:
 
 
 def test_expressions_rise_to_the_apex_and_peak_between_half_and_three_px() -> None:
-    drawn = cast(subjects=26, clips=255, frames=17, seed=0)
+    drawn = draw_schedule(subjects=26, clips=255, frames=17, seed=0)
     for clip in drawn.clips[::6]:
         motion = drawn.motion(clip)
         assert 0.5 <= np.linalg.norm(motion.expression, axis=-1).max() <= 3.0
@@ -255,19 +257,19 @@ def test_action_units_move_as_facs_says(
 ) -> None:
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        person, habits = draw_person(rng), draw_habits(rng)
-        away, height = person.landmarks()[landmark]
+        subject, habits = draw_subject(rng), draw_habits(rng)
+        away, height = subject.landmarks()[landmark]
         for side, sign in (("L", 1), ("R", -1)):
-            field = unit_field(person, Unit(number, side, 2.0), habits[number], np.eye(2, 3))
+            field = unit_field(subject, Unit(number, side, 2.0), habits[number], np.eye(2, 3))
             # On a midline landmark, a one-sided unit pulls its own half.
-            column = round(person.x + sign * (away or 12))
+            column = round(subject.x + sign * (away or 12))
             dx, dy = field[round(height), column]
             assert np.hypot(dx, dy) > 0.4
             for moved, expected in ((sign * dx, outward), (dy, down)):
                 if expected:
                     assert moved * expected > 0.15
             other_half = (
-                field[:, : int(person.x) - 60] if sign > 0 else field[:, int(person.x) + 60 :]
+                field[:, : int(subject.x) - 60] if sign > 0 else field[:, int(subject.x) + 60 :]
             )
             assert np.linalg.norm(field, axis=-1).max() == pytest.approx(2.0, abs=1e-3)
             assert np.linalg.norm(other_half, axis=-1).max() < 0.7
@@ -282,7 +284,7 @@ def test_units_are_read_with_their_sides() -> None:
 def test_oracle_accuracy_is_that_of_many_drawn_corpora() -> None:
     per_set: dict[str, Counter[str]] = defaultdict(Counter)
     for seed in range(20):
-        for clip in cast(subjects=26, clips=255, frames=17, seed=seed).clips:
+        for clip in draw_schedule(subjects=26, clips=255, frames=17, seed=seed).clips:
             names = "+".join(unit.name for unit in clip.units)
             per_set[names][class_of(clip.emotion)] += 1
     right = sum(max(count.values()) for count in per_set.values())

@@ -16,8 +16,8 @@ FRAME = 224
 class Faces:
     """Proportions of n faces, each `(n,)` float32.
 
-    Lengths are those of `synthetic.person.Person`, px of its frames, with the midline at x = 0 and
-    the eyes at y = 0.
+    Lengths are those of `synthetic.subject.Subject`, px of its frames, with the midline at x = 0
+    and the eyes at y = 0.
     """
 
     eye_x: np.ndarray

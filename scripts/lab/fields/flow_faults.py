@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from casme_tf.synthetic.texture import step
+from casme_tf.synthetic.subject import step
 from scripts.lab.fields.faces import Crops, Faces
 from scripts.lab.fields.ingredients import Ingredients
 from scripts.lab.fields.other_motion import smooth_noise
@@ -28,7 +28,7 @@ def estimate(
         faces: The faces, whose brows, eyes and mouth have more texture than the skin.
         crops: The crops.
         noise: `(n,)` root mean square of the noise, px.
-        ingredients: Looked at are `smoothing`, `noise` and `artefacts`.
+        ingredients: Looked at are `smoothing`, `noise` and `artifacts`.
         rng: Source of chance.
 
     Returns:
@@ -45,7 +45,7 @@ def estimate(
         grain = smooth_noise(count, size, rng, channels=2)
         grain *= np.clip(1 / np.sqrt(texture), 0.3, 3)
         field = field + noise[:, None, None, None] * grain
-    if ingredients.artefacts:
+    if ingredients.artifacts:
         field = _invent(field, faces, crops, rng)
     return field.astype(np.float32)
 

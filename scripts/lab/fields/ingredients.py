@@ -13,15 +13,15 @@ class Ingredients:
         variants: Partial and combined sets of action units of each emotion, and units that happen
             to go along; otherwise each emotion's full set alone.
         asymmetry: One side stronger than the other, or alone.
-        extent: Reach, direction, place and shape of each unit's motion differ from person to
-            person.
+        extent: Reach, direction, place and shape of each unit's motion differ from subject to
+            subject.
         anatomy: Proportions of the face.
         crops: Tight and loose crops, off by up to 15% and tilted; otherwise this package's own.
         lids: Blinks, and eyes that look elsewhere.
         head: The head shifts, turns, nods and comes closer, in front of a still background.
         smoothing: Motion is blurred, and comes out too small where there is little texture.
         noise: Smooth noise, more of it where there is little texture.
-        artefacts: Invented motion at borders, hair and glasses, and patches without any.
+        artifacts: Invented motion at borders, hair and glasses, and patches without any.
         nothing: Fields that are no expression: a still face, lids or head alone, motion of
             something else.
         farneback: A share of the fields is real optical flow between painted skins.
@@ -36,6 +36,6 @@ class Ingredients:
     head: bool = True
     smoothing: bool = True
     noise: bool = True
-    artefacts: bool = True
+    artifacts: bool = True
     nothing: bool = True
     farneback: bool = True

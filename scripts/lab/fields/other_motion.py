@@ -7,8 +7,7 @@ import numpy as np
 
 from casme_tf.labels import BLINK
 from casme_tf.synthetic.action_units import PULLS
-from casme_tf.synthetic.person import landmarks_of
-from casme_tf.synthetic.texture import step
+from casme_tf.synthetic.subject import landmarks_of, step
 from scripts.lab.fields.faces import FRAME, Crops, Faces
 from scripts.lab.fields.hills import Hills, render
 

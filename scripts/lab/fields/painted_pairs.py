@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
-from casme_tf.synthetic.texture import noise, step
+from casme_tf.synthetic.subject import noise, step
 from scripts.lab.fields.faces import FRAME, Crops, Faces
 from scripts.lab.fields.ingredients import Ingredients
 from scripts.lab.fields.motion_fields import SIZE, MotionFields, label
@@ -54,7 +54,7 @@ def painted_fields(
 def paint_pair(
     scenes: Scenes, index: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Paint onset and apex of one scene, each `(224, 224)` uint8, grey."""
+    """Paint onset and apex of one scene, each `(224, 224)` uint8, gray."""
     skin = _paint_skin(scenes.faces, scenes.crops, index, rng)
     field = cv2.resize(scenes.field[index], (FRAME, FRAME), interpolation=cv2.INTER_CUBIC)
     y, x = np.mgrid[:FRAME, :FRAME].astype(np.float32)
@@ -88,9 +88,9 @@ def _photograph(
     """Return a picture as a camera and JPEG leave it, `(224, 224)` uint8.
 
     Args:
-        picture: `(224, 224)` float32, grey levels.
+        picture: `(224, 224)` float32, gray levels.
         rng: Source of chance for noise and light.
-        noise: Standard deviation of the sensor's noise, grey levels.
+        noise: Standard deviation of the sensor's noise, gray levels.
         quality: Of JPEG.
         coarse: Px of the sensor for a px of the crop, at most 1; the crop was enlarged from them.
     """
@@ -113,7 +113,7 @@ def _flows(scenes: Scenes, rng: np.random.Generator) -> np.ndarray:
 
 
 def _paint_skin(faces: Faces, crops: Crops, index: int, rng: np.random.Generator) -> np.ndarray:
-    """Paint a face with texture where faces have it, `(224, 224)` float32, grey levels."""
+    """Paint a face with texture where faces have it, `(224, 224)` float32, gray levels."""
     face = {name: float(values[index]) for name, values in vars(faces).items()}
     one = Crops(**{name: values[index : index + 1] for name, values in vars(crops).items()})
     x, y = (part[0] for part in one.grid(FRAME))

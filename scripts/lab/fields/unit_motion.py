@@ -1,4 +1,4 @@
-"""Motion by action units on many faces at once, each person in a way of their own."""
+"""Motion by action units on many faces at once, each subject in a way of their own."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from casme_tf.labels import ACTION_UNITS
 from casme_tf.synthetic.action_units import PULLS
-from casme_tf.synthetic.person import landmarks_of
+from casme_tf.synthetic.subject import landmarks_of
 from scripts.lab.fields.expressions import Expressions
 from scripts.lab.fields.faces import Faces, draw_faces
 from scripts.lab.fields.hills import Hills
@@ -30,7 +30,7 @@ def unit_hills(
 ) -> Hills:
     """Return the hills of everything that the faces' action units move.
 
-    Places and directions are those of the stand-in corpus (`action_units.PULLS`). Person by person
+    Places and directions are those of the stand-in corpus (`action_units.PULLS`). Person by subject
     and unit by unit they differ in reach, direction, place and shape, and in how the parts of a
     unit share its motion.
 

@@ -11,7 +11,9 @@ import numpy as np
 from casme_tf.labels import CLASSES, class_of
 from casme_tf.synthetic.action_units import Habit, Unit, draw_habits, parse_units
 from casme_tf.synthetic.motion import Motion
-from casme_tf.synthetic.person import Person, draw_person
+from casme_tf.synthetic.subject import Subject, draw_subject
+
+__all__ = ["oracle_accuracy"]
 
 EMOTION_COUNTS = {
     "others": 99,
@@ -80,16 +82,7 @@ BUSIEST_SHARE = 36 / 255
 
 
 def clips_of_subjects(subjects: int, clips: int, rng: np.random.Generator) -> list[int]:
-    """Spread clips unevenly over subjects, the 17th (or the last) being the busiest.
-
-    Args:
-        subjects: Number of subjects.
-        clips: Number of clips, at least `subjects`.
-        rng: Source of chance.
-
-    Returns:
-        Number of clips of each subject; enough for one of each class where `clips` allows it.
-    """
+    """Spread clips unevenly over subjects, the 17th (or the last) being the busiest."""
     least = max(1, min(len(CLASSES), clips // subjects))
     weights = np.sort(np.exp(rng.normal(0, 0.55, subjects)))
     spare = clips - least * subjects
@@ -106,19 +99,7 @@ def clips_of_subjects(subjects: int, clips: int, rng: np.random.Generator) -> li
 
 
 def apportion(weights: np.ndarray, total: int) -> np.ndarray:
-    """Split a total into whole parts in proportion to weights, by largest remainders.
-
-    Args:
-        weights: `(N,)`, positive.
-        total: Sum of the parts.
-
-    Returns:
-        `(N,)` int64.
-
-    Example:
-        >>> apportion(np.array([2.0, 1.0, 1.0]), 5).tolist()
-        [3, 1, 1]
-    """
+    """Split a total into whole parts in proportion to weights, by largest remainders."""
     exact = np.asarray(weights, float) / np.sum(weights) * total
     parts = np.floor(exact).astype(np.int64)
     order = np.argsort(parts - exact, kind="stable")
@@ -126,15 +107,8 @@ def apportion(weights: np.ndarray, total: int) -> np.ndarray:
     return parts
 
 
-def deal_classes(sizes: list[int]) -> list[Counter[str]]:
-    """Give every subject its share of each class, and some of each where that is possible.
-
-    Args:
-        sizes: Number of clips of each subject.
-
-    Returns:
-        For each subject, class → number of clips.
-    """
+def draw_classes(sizes: list[int]) -> list[Counter[str]]:
+    """Give every subject its share of each class, and some of each where that is possible."""
     clips = sum(sizes)
     per_class = Counter({name: 0 for name in CLASSES})
     for emotion, count in EMOTION_COUNTS.items():
@@ -145,55 +119,39 @@ def deal_classes(sizes: list[int]) -> list[Counter[str]]:
     while counts.min() < least:
         counts[counts.argmin()] += 1
         counts[counts.argmax()] -= 1
-    hands: list[Counter[str]] = [Counter() for _ in sizes]
+    shares: list[Counter[str]] = [Counter() for _ in sizes]
     left = list(sizes)
     for k in np.argsort(counts, kind="stable"):
         name = CLASSES[k]
         for _ in range(counts[k]):
-            open_hands = [i for i, room in enumerate(left) if room > 0]
-            # Whoever has none comes first, then whoever has most room for one more.
+            open_subjects = [i for i, room in enumerate(left) if room > 0]
+            # Subjects without one come first, then those with most room for one more.
             chosen = min(
-                open_hands, key=lambda i: (hands[i][name] > 0, -left[i] / (hands[i][name] + 1))
+                open_subjects, key=lambda i: (shares[i][name] > 0, -left[i] / (shares[i][name] + 1))
             )
-            hands[chosen][name] += 1
+            shares[chosen][name] += 1
             left[chosen] -= 1
-    return hands
+    return shares
 
 
-def deal_emotions(hands: list[Counter[str]], rng: np.random.Generator) -> list[list[str]]:
-    """Turn each subject's classes into emotions, in the proportions of CASME II.
-
-    Args:
-        hands: For each subject, class → number of clips.
-        rng: Source of chance.
-
-    Returns:
-        For each subject, the emotions of its clips.
-    """
-    decks: dict[str, list[str]] = {}
+def draw_emotions(shares: list[Counter[str]], rng: np.random.Generator) -> list[list[str]]:
+    """Turn each subject's classes into emotions, in the proportions of CASME II."""
+    pools: dict[str, list[str]] = {}
     for name in CLASSES:
         emotions = [emotion for emotion in EMOTION_COUNTS if class_of(emotion) == name]
-        total = sum(hand[name] for hand in hands)
+        total = sum(share[name] for share in shares)
         parts = apportion(np.array([EMOTION_COUNTS[emotion] for emotion in emotions]), total)
-        deck = [emotion for emotion, n in zip(emotions, parts, strict=True) for _ in range(n)]
-        decks[name] = [deck[i] for i in rng.permutation(total)]
-    dealt = []
-    for hand in hands:
-        emotions = [decks[name].pop() for name in CLASSES for _ in range(hand[name])]
-        dealt.append([emotions[i] for i in rng.permutation(len(emotions))])
-    return dealt
+        pool = [emotion for emotion, n in zip(emotions, parts, strict=True) for _ in range(n)]
+        pools[name] = [pool[i] for i in rng.permutation(total)]
+    drawn = []
+    for share in shares:
+        emotions = [pools[name].pop() for name in CLASSES for _ in range(share[name])]
+        drawn.append([emotions[i] for i in rng.permutation(len(emotions))])
+    return drawn
 
 
-def deal_units(emotions: list[str], rng: np.random.Generator) -> list[str]:
-    """Choose a set of action units for each clip, in the proportions of its emotion.
-
-    Args:
-        emotions: Emotion of each clip.
-        rng: Source of chance.
-
-    Returns:
-        For each clip, its units as coders write them, such as `4+7`.
-    """
+def draw_units(emotions: list[str], rng: np.random.Generator) -> list[str]:
+    """Choose a set of action units for each clip, in the proportions of its emotion."""
     chosen = [""] * len(emotions)
     for emotion, sets in UNITS_OF_EMOTION.items():
         where = [i for i, shown in enumerate(emotions) if shown == emotion]
@@ -205,13 +163,13 @@ def deal_units(emotions: list[str], rng: np.random.Generator) -> list[str]:
     return chosen
 
 
-# Streams of chance, so that each part of a corpus depends on the seed alone.
-_CAST, _PERSON, _HABITS, _CLIP, _PORTRAIT, _SENSOR = range(6)
+# Streams of random numbers, so that each part of a corpus depends on the seed alone.
+_SCHEDULE, _SUBJECT, _HABITS, _CLIP, _PORTRAIT, _SENSOR = range(6)
 
 IRREGULAR_NAMES = ("EP01_2", "EP06_02_01", "EP09f", "EP12_01f", "EP06_02_02", "EP08_1")
 """Names of CASME II's clips that break its own pattern `EPyy_zz`, or are known for a gap."""
 
-# Clips whose coding is known to be odd in CASME II; corrections of them must not hit a stand-in.
+# Clips with known irregularities in CASME II; corrections of them must not hit a stand-in.
 _TAKEN = frozenset(
     {
         ("sub04", "EP12_01f"),
@@ -226,20 +184,8 @@ _TAKEN = frozenset(
 
 
 @dataclass(frozen=True)
-class CastClip:
-    """One clip of a stand-in corpus.
-
-    Attributes:
-        index: Position in the corpus, from 0.
-        subject: Such as `sub01`.
-        name: Such as `EP02_01f`.
-        first: Number of the onset frame, which is the first.
-        apex: Index of the apex, from 0 at the onset.
-        emotion: One of `labels.EMOTIONS`.
-        units: What the face does.
-        cell: What the coding sheet says of the units.
-        apex_coded: Whether the coding sheet knows the apex.
-    """
+class ScheduledClip:
+    """One clip of a stand-in corpus."""
 
     index: int
     subject: str
@@ -253,37 +199,37 @@ class CastClip:
 
 
 @dataclass(frozen=True)
-class Cast:
+class Schedule:
     """Everything about a corpus but its pixels; the arguments are those of `synthesize`."""
 
     subjects: int
     frames: int
     seed: int
-    clips: tuple[CastClip, ...]
+    clips: tuple[ScheduledClip, ...]
 
-    def person(self, subject: str) -> Person:
+    def traits(self, subject: str) -> Subject:
         """Return the traits of a subject."""
-        return draw_person(_chance(self.seed, _PERSON, int(subject[3:])))
+        return draw_subject(_rng(self.seed, _SUBJECT, int(subject[3:])))
 
     def habits(self, subject: str) -> dict[int, Habit]:
         """Return how a subject makes each action unit."""
-        return draw_habits(_chance(self.seed, _HABITS, int(subject[3:])))
+        return draw_habits(_rng(self.seed, _HABITS, int(subject[3:])))
 
-    def portrait_chance(self, subject: str) -> np.random.Generator:
-        """Return the source of chance for a subject's skin and hair."""
-        return _chance(self.seed, _PORTRAIT, int(subject[3:]))
+    def portrait_rng(self, subject: str) -> np.random.Generator:
+        """Return the random generator of a subject's skin and hair."""
+        return _rng(self.seed, _PORTRAIT, int(subject[3:]))
 
-    def sensor_chance(self, clip: CastClip) -> np.random.Generator:
-        """Return the source of chance for a clip's light and noise."""
-        return _chance(self.seed, _SENSOR, clip.index)
+    def sensor_rng(self, clip: ScheduledClip) -> np.random.Generator:
+        """Return the random generator of a clip's light and noise."""
+        return _rng(self.seed, _SENSOR, clip.index)
 
-    def motion(self, clip: CastClip) -> Motion:
+    def motion(self, clip: ScheduledClip) -> Motion:
         """Return the true motion of a clip."""
-        rng = _chance(self.seed, _CLIP, clip.index, 1)
-        person = self.person(clip.subject)
+        rng = _rng(self.seed, _CLIP, clip.index, 1)
+        subject = self.traits(clip.subject)
         turn, grow = rng.normal(0, 0.012), 1 + 0.01 * np.clip(rng.normal(), -2, 2)
         linear = grow * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-        middle = np.array([person.x, person.y])
+        middle = np.array([subject.x, subject.y])
         shift = middle - linear @ middle + np.clip(rng.normal(0, 4, 2), -9, 9)
         x, y = np.clip(rng.normal(0, 0.3, 2), -0.8, 0.8)
         roll = np.clip(rng.normal(0, 0.0014), -0.0035, 0.0035)
@@ -291,7 +237,7 @@ class Cast:
         blinks = rng.random() < 0.12
         blink = (float(rng.uniform(2, self.frames)), float(rng.uniform(1.2, 2.8)) * blinks)
         return Motion(
-            person=person,
+            subject=subject,
             habits=self.habits(clip.subject),
             units=clip.units,
             frames=self.frames,
@@ -304,58 +250,46 @@ class Cast:
         )
 
 
-def cast(*, subjects: int, clips: int, frames: int, seed: int) -> Cast:
-    """Decide what a corpus shows.
-
-    Args:
-        subjects: Number of people.
-        clips: Number of clips in total.
-        frames: Frames of each clip.
-        seed: Decides everything left to chance.
-
-    Returns:
-        The cast, its clips in the order of the coding sheet.
-
-    Example:
-        >>> len(cast(subjects=4, clips=20, frames=9, seed=1).clips)
-        20
-    """
-    rng = _chance(seed, _CAST)
-    people = [f"sub{number:02d}" for number in range(1, subjects + 1)]
+def draw_schedule(*, subjects: int, clips: int, frames: int, seed: int) -> Schedule:
+    """Decide what a corpus shows."""
+    rng = _rng(seed, _SCHEDULE)
+    subject_names = [f"sub{number:02d}" for number in range(1, subjects + 1)]
     sizes = clips_of_subjects(subjects, clips, rng)
-    of_subject = deal_classes(sizes)
-    emotions = deal_emotions(of_subject, rng)
-    units = deal_units([emotion for of_one in emotions for emotion in of_one], rng)
+    of_subject = draw_classes(sizes)
+    emotions = draw_emotions(of_subject, rng)
+    units = draw_units([emotion for of_one in emotions for emotion in of_one], rng)
 
-    irregular = min(len(IRREGULAR_NAMES), clips // 4)
-    odd = dict(zip(rng.permutation(clips)[:irregular].tolist(), IRREGULAR_NAMES, strict=False))
-    filmed: list[CastClip] = []
-    for subject, of_one in zip(people, emotions, strict=True):
-        habits = draw_habits(_chance(seed, _HABITS, int(subject[3:])))
+    count = min(len(IRREGULAR_NAMES), clips // 4)
+    irregular = dict(zip(rng.permutation(clips)[:count].tolist(), IRREGULAR_NAMES, strict=False))
+    filmed: list[ScheduledClip] = []
+    for subject, of_one in zip(subject_names, emotions, strict=True):
+        habits = draw_habits(_rng(seed, _HABITS, int(subject[3:])))
         first = len(filmed)
-        names = _names(subject, [odd.get(first + k) for k in range(len(of_one))], rng)
+        names = _names(subject, [irregular.get(first + k) for k in range(len(of_one))], rng)
         for name, emotion in zip(names, of_one, strict=True):
             i = len(filmed)
-            chance = _chance(seed, _CLIP, i, 0)
-            apex = round(chance.uniform(0.35, 0.65) * (frames - 1))
-            as_number = units[i].isdigit() and chance.random() < 0.5
+            clip_rng = _rng(seed, _CLIP, i, 0)
+            apex = round(clip_rng.uniform(0.35, 0.65) * (frames - 1))
+            as_number = units[i].isdigit() and clip_rng.random() < 0.5
             filmed.append(
-                CastClip(
+                ScheduledClip(
                     index=i,
                     subject=subject,
                     name=name,
-                    first=int(chance.integers(1, 320)),
+                    first=int(clip_rng.integers(1, 320)),
                     apex=min(max(apex, 1), frames - 2),
                     emotion=emotion,
-                    units=_draw_strengths(units[i], habits, chance),
+                    units=_draw_strengths(units[i], habits, clip_rng),
                     cell=int(units[i]) if as_number else units[i],
                 )
             )
     filmed = _leave_gaps(filmed, rng)
-    return Cast(subjects, frames, seed, tuple(sorted(filmed, key=lambda c: (c.subject, c.name))))
+    return Schedule(
+        subjects, frames, seed, tuple(sorted(filmed, key=lambda c: (c.subject, c.name)))
+    )
 
 
-def _chance(seed: int, *stream: int) -> np.random.Generator:
+def _rng(seed: int, *stream: int) -> np.random.Generator:
     return np.random.default_rng([seed, *stream])
 
 
@@ -386,7 +320,7 @@ def _names(subject: str, given: list[str | None], rng: np.random.Generator) -> l
     return names
 
 
-def _leave_gaps(clips: list[CastClip], rng: np.random.Generator) -> list[CastClip]:
+def _leave_gaps(clips: list[ScheduledClip], rng: np.random.Generator) -> list[ScheduledClip]:
     """Make some cells of the coding sheet as incomplete as they are in CASME II."""
     clips = list(clips)
     if len(clips) >= 50:

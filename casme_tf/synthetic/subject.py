@@ -1,11 +1,54 @@
-"""Who is drawn: the shape of a face, its colours and its landmarks."""
+"""Who is drawn: the shape of a face, its colors and its landmarks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
+
+
+def noise(
+    rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 1
+) -> np.ndarray:
+    """Return smooth noise of several octaves, each half as strong and half as coarse."""
+    total = np.zeros(shape, np.float32)
+    for octave in range(octaves):
+        grain = max(cell / 2**octave, 1.0)
+        small = (int(np.ceil(shape[0] / grain)) + 3, int(np.ceil(shape[1] / grain)) + 3)
+        grid = rng.standard_normal(small, np.float32)
+        size = (int(small[1] * grain), int(small[0] * grain))
+        layer = cv2.resize(grid, size, interpolation=cv2.INTER_CUBIC)[: shape[0], : shape[1]]
+        total += layer * 0.5**octave
+    return total / total.std()
+
+
+def bump(
+    x: np.ndarray, y: np.ndarray, at: tuple[float, float], width: float, height: float
+) -> np.ndarray:
+    """Return a Gaussian hill of height 1 at `at`, with standard deviations in px."""
+    across = np.exp(-0.5 * ((x - at[0]) / width) ** 2)
+    along = np.exp(-0.5 * ((y - at[1]) / height) ** 2)
+    return across * along
+
+
+def step(value: np.ndarray, width: float = 1.0) -> np.ndarray:
+    """Return a soft step: 0 below `-width`, 1 above `width`, smooth between."""
+    t = np.clip(0.5 + 0.5 * value / width, 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def strokes(
+    shape: tuple[int, int], starts: np.ndarray, ends: np.ndarray, thickness: int = 1
+) -> np.ndarray:
+    """Draw anti-aliased straight hairs."""
+    cover = np.zeros(shape, np.uint8)
+    for start, end in zip(np.rint(starts * 16), np.rint(ends * 16), strict=True):
+        first, last = (int(start[0]), int(start[1])), (int(end[0]), int(end[1]))
+        cv2.line(cover, first, last, 255, thickness, cv2.LINE_AA, 4)
+    return cover.astype(np.float32) / 255
+
 
 FRAME_SIZE = (480, 640)
 """Height and width of a frame, px."""
@@ -14,12 +57,8 @@ HAIR_STYLES = ("short", "parted", "fringe", "long")
 
 
 @dataclass(frozen=True)
-class Person:
-    """The traits of one drawn person; lengths in px of a 640×480 frame, colours RGB in 0…1.
-
-    The face is seen from the front with its midline at `x`. Lengths across are half-lengths,
-    measured from the midline or from the middle of the feature.
-    """
+class Subject:
+    """The traits of one drawn subject; lengths in px of a 640×480 frame, colors RGB in 0…1."""
 
     x: float
     y: float
@@ -58,22 +97,11 @@ class Person:
     wall: tuple[float, float, float]
 
     def landmarks(self) -> dict[str, tuple[float, float]]:
-        """Return where the parts of the face are, on the right half of the image.
-
-        Returns:
-            Name → (distance from the midline, y), px. The midline is `x`.
-        """
+        """Return where the parts of the face are, on the right half of the image."""
         return landmarks_of(self)
 
     def radius(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Return how far out a point lies: 0 in the middle of the face, 1 on its outline.
-
-        Args:
-            x, y: Positions, px, any shape.
-
-        Returns:
-            float32 of that shape.
-        """
+        """Return how far out a point lies: 0 in the middle of the face, 1 on its outline."""
         down = (y - self.y) / (self.chin - self.y)
         up = (self.y - y) / (self.y - self.crown)
         below = y > self.y
@@ -86,14 +114,7 @@ class Person:
 
 
 def landmarks_of(face: Any) -> dict[str, Any]:
-    """Return where the parts of a face are, or those of many faces at once.
-
-    Args:
-        face: A `Person`, or anything with the same measures, px, as numbers or as arrays.
-
-    Returns:
-        Name → (distance from the midline, y), px, of the right half of the image.
-    """
+    """Return where the parts of a face are, or those of many faces at once."""
     corner = face.mouth_width
     return {
         "glabella": (0.0, face.brow_y + 6),
@@ -118,19 +139,8 @@ def landmarks_of(face: Any) -> dict[str, Any]:
     }
 
 
-def draw_person(rng: np.random.Generator) -> Person:
-    """Draw the traits of a person.
-
-    Args:
-        rng: Source of chance.
-
-    Returns:
-        The person.
-
-    Example:
-        >>> draw_person(np.random.default_rng(1)).half_width > 100
-        True
-    """
+def draw_subject(rng: np.random.Generator) -> Subject:
+    """Draw the traits of a subject."""
 
     def vary(mean: float, spread: float) -> float:
         return float(mean + spread * np.clip(rng.normal(), -1.8, 1.8))
@@ -152,7 +162,7 @@ def draw_person(rng: np.random.Generator) -> Person:
     side = vary(0, 0.45)
     light = np.array([side, vary(-0.45, 0.15), 0.85])
     style = HAIR_STYLES[rng.integers(len(HAIR_STYLES))]
-    return Person(
+    return Subject(
         x=vary(320, 5),
         y=face_y,
         half_width=vary(129, 6),
@@ -165,7 +175,7 @@ def draw_person(rng: np.random.Generator) -> Person:
         eye_width=vary(29, 1.8),
         eye_open=vary(11, 1.3),
         eye_tilt=vary(0.05, 0.045),
-        iris=_colour(iris + rng.normal(0, 0.015, 3)),
+        iris=_color(iris + rng.normal(0, 0.015, 3)),
         brow_y=eye_y - vary(32, 2.5),
         brow_arch=vary(5, 1.8),
         brow_thickness=vary(5.2, 1.1),
@@ -177,21 +187,21 @@ def draw_person(rng: np.random.Generator) -> Person:
         upper_lip=vary(10, 1.6),
         lower_lip=vary(13, 1.8),
         lip_red=vary(0.55, 0.18),
-        skin=_colour(skin),
+        skin=_color(skin),
         freckles=int(rng.integers(5, 20) if rng.random() < 0.6 else rng.integers(60, 260)),
         stubble=float(rng.uniform(0.15, 0.5)) if style == "short" and rng.random() < 0.6 else 0.0,
         wrinkles=float(rng.uniform(0.15, 1.0)),
-        hair=_colour(hair * np.exp(rng.normal(0, 0.15))),
+        hair=_color(hair * np.exp(rng.normal(0, 0.15))),
         hair_style=style,
         hairline=vary(132, 7),
         light=_unit(light),
         ambient=vary(0.42, 0.06),
-        shirt=_colour(rng.uniform(0.12, 0.75, 3)),
-        wall=_colour(rng.uniform(0.35, 0.78) + rng.normal(0, 0.03, 3)),
+        shirt=_color(rng.uniform(0.12, 0.75, 3)),
+        wall=_color(rng.uniform(0.35, 0.78) + rng.normal(0, 0.03, 3)),
     )
 
 
-def _colour(rgb: np.ndarray) -> tuple[float, float, float]:
+def _color(rgb: np.ndarray) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in np.clip(rgb, 0.02, 0.95))
     return red, green, blue
 
