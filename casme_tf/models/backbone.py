@@ -43,9 +43,9 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
 
     Example:
         >>> image = keras.Input((8, 8, 3))
-        >>> x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3)(image))
+        >>> x = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, name="conv")(image))
         >>> [layer.name for layer in fold_batch_norm(keras.Model(image, x)).layers[1:]]
-        ['conv2d']
+        ['conv']
 
     Source: Jacob et al., Quantization and Training of Neural Networks, 2018, section 3.2
     (https://arxiv.org/abs/1712.05877).
