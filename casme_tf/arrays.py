@@ -32,12 +32,12 @@ def require_pair(pair: Pair, frame_size: int) -> None:
         )
 
 
-def rows_of(arrays: Any, indices: np.ndarray, *, read_only: bool = True) -> Any:
+def rows_of(arrays: Any, indices: np.ndarray) -> Any:
     """Return copies of some clips' rows; no other clip can be reached from them."""
     if isinstance(arrays, dict):
-        return {key: rows_of(a, indices, read_only=read_only) for key, a in arrays.items()}
+        return {key: rows_of(a, indices) for key, a in arrays.items()}
     rows = np.take(np.asarray(arrays), indices, axis=0)
-    rows.setflags(write=not read_only)
+    rows.setflags(write=False)
     return rows
 
 

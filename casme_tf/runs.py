@@ -150,28 +150,30 @@ def resumable_run(folder: Path, record: RunRecord, *, overwrite: bool = False) -
         UserError: If the run exists or was begun with other settings, another command is making
             it, or it cannot be written.
     """
-    with working_folder(folder, record, may_exist=overwrite) as work:
-        yield work
-        replaced = folder.with_name(f".{folder.name}.replaced")
-        shutil.rmtree(replaced, ignore_errors=True)
-        for path in work.glob(".*.tmp*"):
-            path.unlink()  # what a killed process was writing
-        if folder.exists():
-            folder.rename(replaced)
-        work.rename(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
+    with locked(folder):
+        if finished(folder, record, overwrite=overwrite):
+            raise UserError(f"{folder} must not exist yet. Pass --overwrite to replace it.")
+        with working_folder(folder, record) as work:
+            yield work
+            replaced = folder.with_name(f".{folder.name}.replaced")
+            shutil.rmtree(replaced, ignore_errors=True)
+            for path in work.glob(".*.tmp*"):
+                path.unlink()  # what a killed process was writing
+            if folder.exists():
+                folder.rename(replaced)
+            work.rename(folder)
+            shutil.rmtree(replaced, ignore_errors=True)
 
 
 @contextmanager
-def working_folder(folder: Path, record: RunRecord, *, may_exist: bool) -> Iterator[Path]:
-    """Yield a locked folder next to a run in which a command works, kept if it is interrupted.
+def working_folder(folder: Path, record: RunRecord, *, purpose: str = "work") -> Iterator[Path]:
+    """Yield a folder next to a run in which a command works, kept if it is interrupted.
 
-    What an interrupted command with the same record left there is kept; anything else is deleted.
+    What an interrupted command of this purpose with the same record left there is kept; anything
+    else is deleted. The caller holds the run's lock.
     """
-    work = _work_folder(folder)
-    with locked(folder), explain_write_errors(work):
-        if folder.exists() and not may_exist:
-            raise UserError(f"{folder} must not exist yet. Pass --overwrite to replace it.")
+    work = _work_folder(folder, purpose)
+    with explain_write_errors(work):
         if work.exists() and differing(work, record):
             shutil.rmtree(work)
         work.mkdir(parents=True, exist_ok=True)
@@ -179,8 +181,8 @@ def working_folder(folder: Path, record: RunRecord, *, may_exist: bool) -> Itera
         yield work
 
 
-def _work_folder(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.work")
+def _work_folder(folder: Path, purpose: str = "work") -> Path:
+    return folder.with_name(f".{folder.name}.{purpose}")
 
 
 def run_folder(runs: Path, name: str) -> Path:

@@ -22,7 +22,7 @@ from casme_tf.export.artifacts import load_artifact, predict_in_batches
 from casme_tf.export.model_card import write_model_card
 from casme_tf.export.saved_model import export_saved_model
 from casme_tf.export.tflite import convert_tflite
-from casme_tf.files import atomic_file, atomic_folder
+from casme_tf.files import atomic_file, atomic_folder, locked
 from casme_tf.progress import progress
 from casme_tf.runs import (
     ARTIFACTS,
@@ -234,7 +234,7 @@ def export_run(
     settings = {"export": record.train, "calibration": calibration, "formats": list(forms)}
     settings["model"] = hashlib.blake2b(model_file(run).read_bytes()).hexdigest()
     export = RunRecord(settings, record.classes, clips.describe(), versions())
-    with working_folder(run, export, may_exist=True) as work:
+    with locked(run), working_folder(run, export, purpose="export") as work:
         _build(model, record, training, work, forms)
         accepted = {tflite_name(form) for form in accept}
         names = [SAVED_MODEL, *(tflite_name(form) for form in forms)]

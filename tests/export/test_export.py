@@ -129,7 +129,7 @@ def test_what_answers_differently_is_not_published(run, tmp_path, monkeypatch, c
     assert [row["published"] for row in rows.values()] == [False] * 4 + [True]
     assert not rows["model_int8.tflite"]["within_tolerance"]
     assert "its answers differ" in (copy / "model_card.md").read_text()
-    assert not copy.with_name(".copy.work").exists()
+    assert not copy.with_name(".copy.export").exists()
 
 
 def test_an_interrupted_export_continues_with_what_is_missing(run, tmp_path, monkeypatch):
@@ -153,12 +153,15 @@ def test_an_interrupted_export_continues_with_what_is_missing(run, tmp_path, mon
     monkeypatch.setattr(f"{module}.add_metadata", lambda content, *_, **__: content)
     monkeypatch.setattr(f"{module}._MIN_PAIRS", 10)
     options = {"runs": tmp_path, "accept": ("dynamic", "int8")}
+    training = copy.with_name(".copy.work")  # of an interrupted train --overwrite
+    training.mkdir()
     with pytest.raises(KeyboardInterrupt):
         export_run("copy", **options)
     made.clear()
     export_run("copy", **options)
     assert made == ["dynamic", "int8"]
-    assert not copy.with_name(".copy.work").exists()
+    assert training.is_dir()
+    assert not copy.with_name(".copy.export").exists()
 
 
 def test_best_effort_formats_that_do_not_hold_are_left_out(run, tmp_path, monkeypatch, capsys):
