@@ -93,7 +93,7 @@ class RunRecord:
             ) from None
 
 
-_ELSEWHERE = ("run", "runs", "data_dir", "overwrite")
+_ELSEWHERE = ("run", "runs", "data_dir", "motion_images", "overwrite")
 """Settings that decide no figure."""
 
 

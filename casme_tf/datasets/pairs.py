@@ -115,9 +115,11 @@ class SchemeClips:
         names: `(n,)` name of each clip.
         subjects: `(n,)` subject of each clip.
         labels: `(n,)` int class of each clip.
-        frames: `onset` and `apex`, each `(n, S, S, 3)` uint8 RGB.
-        corpus: Corpus that the clips are of, one of `prepared.CORPORA`.
+        frames: `onset` and `apex`, each `(n, S, S, 3)` uint8 RGB; of published motion images
+            `motion` instead, see `motion_images`.
+        corpus: Corpus that the clips are of, one of `prepared.CORPORA`, or `motion-images`.
         coding_sheet: Edition of their coding sheet; "" if unknown.
+        databases: Databases that the clips are of, where subjects are named `DATABASE/SUBJECT`.
     """
 
     classes: tuple[str, ...]
@@ -127,6 +129,7 @@ class SchemeClips:
     frames: dict[str, np.ndarray]
     corpus: str
     coding_sheet: str = ""
+    databases: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> np.ndarray:
@@ -149,6 +152,7 @@ class SchemeClips:
         return {
             "corpus": self.corpus,
             "coding_sheet": self.coding_sheet,
+            "databases": list(self.databases),
             "clips": len(self.labels),
             "subjects": sorted(set(self.subjects.tolist())),
             "classes": self.count(np.arange(len(self.labels))),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import pandas as pd
 
 from casme_tf import formatting
 from casme_tf.arrays import Inputs
-from casme_tf.datasets.pairs import SchemeClips, load_pairs, select_clips
+from casme_tf.datasets.motion_images import read_motion_images
+from casme_tf.datasets.pairs import Pairs, SchemeClips, load_pairs, select_clips
 from casme_tf.datasets.splits import PROTOCOLS, Split
+from casme_tf.errors import UserError
 from casme_tf.evaluation.cross_validation import FoldTask, cores, run_folds, tabulate
 from casme_tf.evaluation.leaks import guard_folds, require_unseen
 from casme_tf.evaluation.reports.html import write_report
@@ -23,6 +25,7 @@ from casme_tf.evaluation.results import comparable_runs, write_results
 from casme_tf.evaluation.settings import BASELINES, CrossvalConfig
 from casme_tf.files import atomic_file
 from casme_tf.formatting import FIGURE_NAMES
+from casme_tf.labels import MEGC3
 from casme_tf.models.baselines import require_drawn
 from casme_tf.progress import progress
 from casme_tf.runs import (
@@ -55,7 +58,7 @@ class Crossval:
 
     Attributes:
         runs: Folders of the runs, those of baselines first.
-        rows: By name of the run, its figures with their intervals.
+        rows: By name of the run, and of its databases if it has several, figures with intervals.
         title: On which subjects, in which classes and how.
         leak: Why the figures are too good, or None.
     """
@@ -116,9 +119,10 @@ def crossval(config: CrossvalConfig) -> Crossval:
             not fit.
     """
     config.check()
-    folders = _run_folders(config)
-    pairs = load_pairs(config.data_dir, config.frame_size)
-    clips = select_clips(pairs, config.scheme)
+    pairs, clips = _clips(config)
+    if clips.databases:
+        config = replace(config, scheme=MEGC3.name)
+    folders = _run_folders(config, clips)
     choices = {False, config.choose_epoch}
     splits = {each: _splits(config, clips, validation=each) for each in choices}
     for folds in splits.values():
@@ -140,20 +144,35 @@ def crossval(config: CrossvalConfig) -> Crossval:
         progress.write("nothing was missing; --overwrite computes all of it again", file=sys.stderr)
     for plan in plans:
         others = [other.folder for other in comparable_runs(plan.folder)]
-        write_report(plan.folder, others, pairs=pairs, frames=config.frames)
+        write_report(plan.folder, others, pairs=pairs, frames=config.frames and pairs is not None)
     leaks = [plan.record.split["leak"] for plan in plans if plan.record.split["leak"]]
     leak = max(leaks, key=len, default=None)  # where the epoch was chosen on test clips, it says so
-    rows = {plan.folder.name: _figures(plan.folder) for plan in plans}
+    rows = {name: row for plan in plans for name, row in _rows(plan.folder).items()}
     return Crossval([plan.folder for plan in plans], rows, _title(plans, clips), leak)
 
 
-def _run_folders(config: CrossvalConfig) -> dict[str, Path]:
+def _clips(config: CrossvalConfig) -> tuple[Pairs | None, SchemeClips]:
+    """Return the built data set, or None if motion images are tested, and the clips to test on."""
+    if config.motion_images is None:
+        pairs = load_pairs(config.data_dir, config.frame_size)
+        return pairs, select_clips(pairs, config.scheme)
+    for arch in config.arch:
+        needed = resolve(arch, config, len(MEGC3.classes)).fit.inputs
+        if needed not in ("numbers", "uv_strain"):
+            raise UserError(
+                f"--motion-images hold no frames, and {arch} needs them. Received: --arch {arch}. "
+                "Choose others."
+            )
+    return None, read_motion_images(config.motion_images, config.databases)
+
+
+def _run_folders(config: CrossvalConfig, clips: SchemeClips) -> dict[str, Path]:
     """Return the folder of the run of each baseline and each architecture."""
     named = list(dict.fromkeys(config.arch))
     baselines = BASELINES if config.baselines else BASELINES[:1]
     folders = {}
     for arch in dict.fromkeys([*baselines, *named]):
-        name = f"{arch}-{config.protocol}-{config.scheme}"
+        name = "-".join([arch, config.protocol, config.scheme, *clips.databases])
         if config.run is not None:
             name = config.run if named == [arch] else f"{config.run}-{arch}"
         folders[arch] = run_folder(config.runs, name)
@@ -185,6 +204,9 @@ def _plan(
     leak = folds[0].leak and f"{folds[0].leak}; {WHY_RANDOM_SCORES_HIGHER}"
     about = {**clips.describe(), "protocol": config.protocol, "leak": leak, "folds": len(folds)}
     more: dict[str, Any] = {"protocol": config.protocol}
+    if config.motion_images is not None:
+        more["motion_images"] = config.motion_images.expanduser().resolve()
+        more["databases"] = list(clips.databases)
     more |= {"folds": config.folds} if config.protocol == "kfold" else {}
     settings = fitting.record(config, folder.name, **more)
     return _Plan(
@@ -244,11 +266,18 @@ def _parts(splits: list[Split], clips: SchemeClips) -> pd.DataFrame:
     )
 
 
-def _figures(run: Path) -> dict[str, dict[str, Any]]:
-    figures = json.loads((run / METRICS).read_text())["figures"]
+def _rows(run: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return a run's figures by name, then those of each database if there are several."""
+    measured = json.loads((run / METRICS).read_text())
+    parts = {run.name: measured}
+    if len(databases := measured.get("by_database", {})) > 1:
+        parts |= {f"{run.name}, {name}": part for name, part in databases.items()}
     return {
-        name: {"value": figure["model"], "interval": figure["interval"]}
-        for name, figure in figures.items()
+        title: {
+            name: {"value": figure["model"], "interval": figure["interval"]}
+            for name, figure in part["figures"].items()
+        }
+        for title, part in parts.items()
     }
 
 

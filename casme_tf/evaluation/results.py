@@ -83,8 +83,13 @@ class RunResults:
 
     @property
     def corpus(self) -> str:
-        """Corpus of the clips, one of `prepared.CORPORA`."""
+        """Corpus of the clips, one of `prepared.CORPORA`, or `motion-images`."""
         return self.record.split["corpus"]
+
+    @property
+    def databases(self) -> list[str]:
+        """Databases of the clips, if figures are reported of each."""
+        return list(self.metrics.get("by_database", {}))
 
     @classmethod
     def load(cls, run: Path) -> RunResults:
@@ -232,11 +237,26 @@ def write_results(
         "versions": record.versions,
         **measure(predictions, record.classes, largest_class=largest_class, resamples=resamples),
     }
+    if databases := record.split.get("databases"):
+        measured["by_database"] = {
+            name: summarize(
+                predictions[of_database(predictions["subject"], name)],
+                measured["largest_class"],
+                classes=record.classes,
+                resamples=resamples,
+            )
+            for name in databases
+        }
     with atomic_file(folder / METRICS) as temporary:
         temporary.write_text(json.dumps(measured, indent=2) + "\n")
     with atomic_file(folder / PREDICTIONS) as temporary:
         predictions.to_csv(temporary, index=False, float_format="%.6f")
     return measured
+
+
+def of_database(subjects: pd.Series, name: str) -> pd.Series:
+    """Return which subjects are of a database; they are named `DATABASE/SUBJECT`."""
+    return subjects.str.startswith(f"{name}/")
 
 
 def comparable_runs(run: Path) -> list[RunResults]:
@@ -274,9 +294,11 @@ def missing_baselines(run: Path, others: Iterable[RunResults]) -> str | None:
         "scheme": settings.get("scheme"),
         "seed": results.metrics["seed"],
         "data-dir": settings.get("data_dir"),
+        "motion-images": settings.get("motion_images"),
         "runs": run.parent,
     }
     words = [x for k, v in options.items() if v is not None for x in (f"--{k}", v)]
+    words += ["--databases", *results.databases] if results.databases else []
     return (
         f"no {', '.join(missing)} on these clips to compare {results.name} with. Make them with: "
         f"{command('casme-tf', 'crossval', '--arch', *BASELINES, *words)}"

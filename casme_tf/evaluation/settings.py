@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import arg
@@ -36,6 +37,12 @@ class CrossvalConfig(FitConfig):
     """Who is tested: loso (each subject in turn), kfold (groups of subjects in turn),
     subject-holdout (some subjects), random (clips at random, as in the original system, which
     leaks subjects)."""
+    motion_images: Path | None = None
+    """Folder of motion images as other groups publish them, to test on instead of a built data set:
+    an index with dataset, sub, filename_o and label, and datasets/NAME/*.png. They are of the three
+    classes of megc3, and hold no frames, so that flow and siamese cannot be tested."""
+    databases: tuple[str, ...] = ()
+    """Databases to take of --motion-images, such as: samm smic. Default: all of them."""
     folds: int = 5
     """Number of folds of the protocol kfold."""
     engine: Literal["local", "ray"] = "local"
@@ -51,11 +58,29 @@ class CrossvalConfig(FitConfig):
     """Show frames of wrongly classified clips in the reports. Frames of CASME II are licensed: keep
     the files as the license asks."""
 
+    def _check_motion_images(self) -> None:
+        for what, received, required in (
+            ("--data-dir", self.data_dir, None),
+            ("--head-motion", self.head_motion, "median"),
+        ):
+            if received != required:
+                raise UserError(
+                    f"With --motion-images, {what} must be left out: the images hold motion with "
+                    f"its median at zero. Received: {received}."
+                )
+
     def check(self) -> None:
         """Raise a `UserError` if a number is out of range or no architecture is named."""
         if not self.arch:
             raise UserError("--arch must name one or more architectures. Received: none.")
         super().check()
+        if self.databases and self.motion_images is None:
+            raise UserError(
+                "--databases chooses among --motion-images. Received: --databases "
+                f"{' '.join(self.databases)} without --motion-images."
+            )
+        if self.motion_images is not None:
+            self._check_motion_images()
         check_ranges(
             {
                 "folds": (self.folds, 2, math.inf),

@@ -44,11 +44,14 @@ class ClipInputs:
     @property
     def numbers(self) -> Inputs:
         """`clip`: `(n, 1)` number of each clip, for models that look at nothing."""
-        return {"clip": np.arange(len(self.frames["onset"]))[:, None]}
+        count = len(next(iter(self.frames.values())))
+        return {"clip": np.arange(count)[:, None]}
 
     @cached_property
     def uv_strain(self) -> Inputs:
         """`motion`: `(n, 28, 28, 3)` dx, dy in px of the frames, and strain in px per px."""
+        if "motion" in self.frames:  # published as such
+            return {"motion": self.frames["motion"]}
         layer = UVStrain(head_motion=self.head_motion)
         return {"motion": self._in_batches(layer, self.flow, _FLOWS, "strain")}
 

@@ -14,7 +14,7 @@ from casme_tf import formatting
 from casme_tf.errors import UserError
 from casme_tf.evaluation.comparison import Difference, McNemar, compare, discordant_clips, mcnemar
 from casme_tf.evaluation.reports.figures import comparison_figure
-from casme_tf.evaluation.results import RunResults
+from casme_tf.evaluation.results import RunResults, of_database
 from casme_tf.formatting import FEWEST_SUBJECTS, FIGURE_NAMES
 from casme_tf.plotting import save_png
 from casme_tf.runs import RUNS, run_folder
@@ -37,6 +37,7 @@ class RunComparison:
     joined: pd.DataFrame
     differences: dict[str, Difference]
     clips: McNemar
+    databases: dict[str, Difference]
 
     @property
     def subjects(self) -> pd.DataFrame:
@@ -62,18 +63,13 @@ class RunComparison:
         """Return all of it for the terminal."""
         names = self.first.name, self.second.name
         rows = {
-            FIGURE_NAMES.get(key, key): {
-                names[0]: formatting.number(found.first),
-                names[1]: formatting.number(found.second),
-                "difference": formatting.number(found.difference, "+.3f"),
-                "95% interval": formatting.interval(found.interval, "+.3f"),
-                "p": formatting.p_value(found.p_value),
-            }
-            for key, found in self.differences.items()
+            FIGURE_NAMES.get(key, key): self._row(found) for key, found in self.differences.items()
         }
         subjects = formatting.count(len(self.subjects), "subject")
         head = f"{formatting.count(len(self.joined), 'clip')} of {subjects}; difference: "
         head += f"{names[0]} minus {names[1]}; intervals and p by subject"
+        for name, found in self.databases.items():
+            rows[f"UF1, {name}"] = self._row(found)
         test = self.clips
         counts = (
             f"clips: both right {test.both_right}, {names[0]} alone {test.first_only}, "
@@ -88,6 +84,15 @@ class RunComparison:
             lines += ["", "clips that one run alone answered right:", listed]
         return "\n".join(lines)
 
+    def _row(self, found: Difference) -> dict[str, str]:
+        return {
+            self.first.name: formatting.number(found.first),
+            self.second.name: formatting.number(found.second),
+            "difference": formatting.number(found.difference, "+.3f"),
+            "95% interval": formatting.interval(found.interval, "+.3f"),
+            "p": formatting.p_value(found.p_value),
+        }
+
     def to_json(self, *, clips: bool = False) -> dict[str, Any]:
         """Return all of it as JSON takes it; what cannot be computed is None."""
         content = {
@@ -96,6 +101,7 @@ class RunComparison:
             "clips": len(self.joined),
             "subjects": len(self.subjects),
             "figures": {key: _finite(asdict(found)) for key, found in self.differences.items()},
+            "by_database": {name: _finite(asdict(d)) for name, d in self.databases.items()},
             "mcnemar": asdict(self.clips),
             "by_subject": self.subjects.to_dict("records"),
             "conclusion": self.conclude(),
@@ -134,16 +140,20 @@ def compare_runs(
         np.searchsorted(classes, joined[name].to_numpy(dtype=str))
         for name in ("y_true", "first", "second")
     )
-    differences = compare(
-        y_true,
-        ours,
-        theirs,
-        joined["subject"].to_numpy(),
-        len(classes),
-        resamples=resamples,
-        seed=seed,
-    )
-    return RunComparison(first, second, joined, differences, mcnemar(y_true, ours, theirs))
+    subjects = joined["subject"].to_numpy()
+
+    def differences(of: np.ndarray) -> dict[str, Difference]:
+        arrays = (y_true[of], ours[of], theirs[of], subjects[of])
+        return compare(*arrays, len(classes), resamples=resamples, seed=seed)
+
+    clips = mcnemar(y_true, ours, theirs)
+    databases = first.databases if len(first.databases) > 1 else []
+    by_database = {
+        name: differences(of_database(joined["subject"], name).to_numpy())["uf1"]
+        for name in databases
+    }
+    everything = differences(np.ones(len(joined), bool))
+    return RunComparison(first, second, joined, everything, clips, by_database)
 
 
 def draw_comparison(comparison: RunComparison, path: Path) -> Path:

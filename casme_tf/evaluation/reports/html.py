@@ -19,6 +19,7 @@ from PIL import Image
 
 from casme_tf import formatting
 from casme_tf.clips.images import encode_jpeg
+from casme_tf.datasets.motion_images import MOTION_IMAGES
 from casme_tf.datasets.pairs import Pairs, load_pairs
 from casme_tf.errors import UserError
 from casme_tf.evaluation import metrics
@@ -41,13 +42,17 @@ _PROTOCOLS = {
     "subject-holdout": "some subjects are held out for the test",
     "random": "a quarter of the clips, drawn at random, is tested; subjects are in both parts",
 }
-_CORPORA = {"casme2": "CASME II", "stand-in": "stand-in for CASME II, drawn"}
+_CORPORA = {
+    "casme2": "CASME II",
+    "stand-in": "stand-in for CASME II, drawn",
+    MOTION_IMAGES: "real clips, as motion images published by others, each scaled by itself",
+}
 _EPOCHS = {
     None: "fixed beforehand",
     "validation subjects": "the one with the lowest loss on validation subjects",
     "the test clips": "the one with the lowest loss on the test clips themselves",
 }
-_NOT_SETTINGS = {"arch", "run", "runs", "data_dir", "seed", "overwrite"}
+_NOT_SETTINGS = {"arch", "run", "runs", "data_dir", "motion_images", "seed", "overwrite"}
 
 
 def result_rows(results: RunResults) -> list[dict[str, Any]]:
@@ -64,6 +69,12 @@ def result_rows(results: RunResults) -> list[dict[str, Any]]:
         }
         for key, figure in results.metrics["figures"].items()
     ]
+
+
+def database_rows(results: RunResults) -> list[dict[str, Any]]:
+    """Return clips, subjects and figures of each database, if there are several."""
+    parts = results.metrics.get("by_database", {})
+    return [{"name": name, **part} for name, part in parts.items()] if len(parts) > 1 else []
 
 
 def beside_rows(results: RunResults, others: Sequence[RunResults]) -> list[dict[str, Any]]:
@@ -211,6 +222,7 @@ def about(results: RunResults) -> list[tuple[str, str]]:
         ("Epochs", _EPOCHS.get(chosen, str(chosen))),
         ("Seed", str(measured["seed"])),
         ("Data", _CORPORA[results.corpus]),
+        *([("Databases", ", ".join(results.databases))] if results.databases else []),
     ]
 
 
@@ -449,6 +461,7 @@ def _facts(
         "parts": part_rows(results),
         "settings": settings(results),
         "results": result_rows(results),
+        "databases": database_rows(results),
         "beside": beside_rows(results, others),
         "by_class": class_rows(results),
         "subjects": subjects,
@@ -497,6 +510,8 @@ def _wrong(results: RunResults, data_set: Callable[[], Pairs] | None) -> dict[st
     facts = {"rows": rows, "count": count, "pictures": None, "reason": None}
     if not rows:
         return facts
+    if results.corpus == MOTION_IMAGES:
+        return facts | {"reason": "Motion images show no faces."}
     if data_set is None:
         return facts | {"reason": "They were left out on request."}
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scripts.lab.fields.faces import FRAME
+from casme_tf.datasets.motion_images import strain
 from scripts.lab.fields.flow_faults import estimate
 from scripts.lab.fields.ingredients import Ingredients
 from scripts.lab.fields.scenes import Scenes, draw_scenes
@@ -80,19 +80,3 @@ def label(flow: np.ndarray, scenes: Scenes) -> MotionFields:
     """Put a flow `(n, 28, 28, 2)`, px, and the truth about it together."""
     motion = np.concatenate([flow, strain(flow)], axis=-1)
     return MotionFields(motion, scenes.emotions, scenes.strengths)
-
-
-def strain(flow: np.ndarray) -> np.ndarray:
-    """Return the magnitude of the strain of a field, as `UVStrain` computes it.
-
-    Args:
-        flow: `(n, size, size, 2)` float32, px of a crop of `FRAME` px.
-
-    Returns:
-        `(n, size, size, 1)` float32, px per px.
-    """
-    spacing = FRAME / flow.shape[1]
-    along_y, along_x = np.gradient(flow, spacing, axis=(1, 2))
-    stretch = along_x[..., 0] ** 2 + along_y[..., 1] ** 2
-    shear = along_y[..., 0] + along_x[..., 1]
-    return np.sqrt(stretch + 0.5 * shear**2)[..., None].astype(np.float32)
