@@ -23,8 +23,9 @@ SETS: dict[str, tuple[str, ...]] = {
     ),
     "fear": (
         "1+2+4+5+20+25", "1+2+4", "1+2+4+5", "1+4+20", "1+4+20+25", "4+20", "5+20", "20", "1+4",
+        "20+25", "20+26",
     ),
-    "happiness": ("6+12", "12", "6", "12+25", "6+12+25", "6+7+12"),
+    "happiness": ("6+12", "12", "12", "12+25", "6+12+25", "6+7+12"),
     "others": (
         "14", "17", "24", "20", "4", "4+7", "7", "1", "2", "1+2", "25", "26", "14+17", "14+24",
         "17+24", "4+14", "4+24", "12+14", "5", "15",
@@ -32,7 +33,7 @@ SETS: dict[str, tuple[str, ...]] = {
     "repression": ("15+17", "15", "17", "12+15", "12+17", "14+17", "14+15", "12+24", "15+24"),
     "sadness": ("1+4+15", "1", "15", "1+4", "1+15", "4+15", "15+17", "6+15", "1+4+15+17"),
     "surprise": (
-        "1+2+5+26", "1+2", "1+2+5", "1+2+25", "1+2+26", "1+2+25+26", "5+26", "25+26", "2", "5",
+        "1+2+5+26", "1+2", "1+2+5", "1+2+25", "1+2+26", "1+2", "1+2+5", "2", "1+2+5", "1+2",
     ),
 }  # fmt: skip
 """Sets of action units by emotion; the first is the full one.
@@ -67,7 +68,7 @@ STRAY = 0.1
 """Chance of one more unit that has nothing to do with the emotion."""
 
 ONE_SIDED = {"contempt": 0.7, "others": 0.25}
-"""Chance that the left or the right side moves alone; of other emotions 0.08."""
+"""Chance that the left or the right side moves alone; of other emotions 0.1."""
 
 
 def class_of(emotion: str) -> str:
@@ -129,7 +130,7 @@ def draw_expressions(count: int, ingredients: Ingredients, rng: np.random.Genera
     strengths /= strengths.max(axis=1, keepdims=True)
     sides = np.ones((*acts.shape, 2))
     if ingredients.asymmetry:
-        lean = np.clip(0.2 * rng.standard_normal(acts.shape), -0.6, 0.6)
+        lean = np.clip(0.3 * rng.standard_normal(acts.shape), -0.8, 0.8)
         alone = pick[:, 3] < _CHANCE_ONE_SIDED[emotions]
         lean[alone] = rng.choice([-1.0, 1.0], size=(alone.sum(), 1))
         sides = 1 + np.stack([-lean, lean], axis=-1)
@@ -143,4 +144,4 @@ def _row(units: str) -> np.ndarray:
 
 _TABLES = [np.stack([_row(units) for units in sets]) for sets in SETS.values()]
 _CHANCE_ALONG = np.array([[ALONG[name].get(unit, 0.0) for unit in ACTION_UNITS] for name in SETS])
-_CHANCE_ONE_SIDED = np.array([ONE_SIDED.get(name, 0.08) for name in SETS])
+_CHANCE_ONE_SIDED = np.array([ONE_SIDED.get(name, 0.1) for name in SETS])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from casme_tf.labels import ACTION_UNITS, BLINK
+from casme_tf.synthetic.subject import step
 from scripts.lab.fields.expressions import draw_expressions
 from scripts.lab.fields.faces import Crops, Faces, draw_crops, draw_faces
 from scripts.lab.fields.hills import render
@@ -16,14 +17,21 @@ from scripts.lab.fields.other_motion import (
     head_field,
     lid_hills,
     other_field,
+    smooth_noise,
 )
 from scripts.lab.fields.unit_motion import unit_hills
 
 NOTHING_SHARE = 0.25
 """Share of scenes without an expression."""
 
-STRENGTHS = (0.35, 5.0)
+STRENGTHS = (0.5, 5.0)
 """Largest displacement of an expression, px of `Faces`, evenly spread in its logarithm."""
+
+LIDS_SHARE = 0.6
+"""Share of expressions during which lids or eyes move too."""
+
+DRAG_SHARE = 0.6
+"""Share of expressions that drag skin elsewhere along."""
 
 # Of scenes without an expression: a still face, lids alone, the head alone, motion of no face.
 _NOTHING = np.cumsum([0.2, 0.25, 0.2, 0.35])
@@ -80,10 +88,15 @@ def draw_scenes(
     other = other_field(rng.integers(len(OTHER_KINDS), size=len(odd)), expression[odd], size, rng)
     field[odd] = other * strength[odd, None, None, None].astype(np.float32)
 
-    lids = (nothing & (kind == _LIDS)) | ((rng.random(count) < 0.25) & ~nothing)
+    lids = (nothing & (kind == _LIDS)) | ((rng.random(count) < LIDS_SHARE) & ~nothing)
     blink, gaze = _draw_lids(count, rng)
     blink, gaze = (np.where(lids & ingredients.lids, part.T, 0).T for part in (blink, gaze))
     field += render(lid_hills(faces, blink, gaze, rng), crops, size)
+
+    dragged = strength * rng.uniform(0.03, 0.3, count) * (rng.random(count) < DRAG_SHARE)
+    patch = step(smooth_noise(count, size, rng, finest=4) - 0.3, 0.6)
+    patch = patch * smooth_noise(count, size, rng, channels=2, finest=4)
+    field += np.where(nothing, 0, dragged)[:, None, None, None].astype(np.float32) * patch
 
     amount = _log_uniform(rng, 0.02, 2.0, count) * (rng.random(count) < 0.85)
     amount = np.where(nothing & (kind == _HEAD), _log_uniform(rng, 0.3, 5.0, count), amount)
