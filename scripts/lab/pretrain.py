@@ -60,8 +60,8 @@ class PretrainConfig:
     painted: int = 6000
     """Pairs of painted skins whose optical flow is a quarter of all fields, again and again."""
     without: tuple[str, ...] = ()
-    """Ingredients of the drawings to leave out: variants, asymmetry, extent, anatomy, crops, lids,
-    head, smoothing, noise, artifacts, nothing or farneback."""
+    """Ingredients of the drawings to leave out: variants, asymmetry, real, extent, anatomy, crops,
+    drag, lids, head, smoothing, noise, artifacts, nothing or farneback."""
     overwrite: bool = False
     """Replace the folder if it exists."""
 

@@ -96,7 +96,8 @@ def draw_scenes(
     dragged = strength * rng.uniform(0.03, 0.3, count) * (rng.random(count) < DRAG_SHARE)
     patch = step(smooth_noise(count, size, rng, finest=4) - 0.3, 0.6)
     patch = patch * smooth_noise(count, size, rng, channels=2, finest=4)
-    field += np.where(nothing, 0, dragged)[:, None, None, None].astype(np.float32) * patch
+    dragged = np.where(nothing, 0, dragged) * ingredients.drag
+    field += dragged[:, None, None, None].astype(np.float32) * patch
 
     amount = _log_uniform(rng, 0.02, 2.0, count) * (rng.random(count) < 0.85)
     amount = np.where(nothing & (kind == _HEAD), _log_uniform(rng, 0.3, 5.0, count), amount)

@@ -119,10 +119,10 @@ def unit_hills(
         faces: The faces.
         expressions: What they show.
         strength: `(n,)` largest displacement of each expression, px of `Faces`.
-        ingredients: Looked at is `extent`.
+        ingredients: Looked at are `real` and `extent`.
         rng: Source of chance.
     """
-    real = rng.random((len(strength), len(ACTION_UNITS))) < REAL_SHARE
+    real = (rng.random((len(strength), len(ACTION_UNITS))) < REAL_SHARE) & ingredients.real
     acts = (expressions.strengths[:, _UNIT] > 0) & (real[:, _UNIT] == _REAL)
     face, pull = np.nonzero(acts)  # sorted by face
     unit = _UNIT[pull]
@@ -136,7 +136,7 @@ def unit_hills(
     turn = 0.2 * of_unit.normal() + 0.12 * of_pull.normal()
     place = marks + _SHIFT[pull] + 3.0 * of_unit.normal(2) + 2.0 * of_pull.normal(2)
     part = np.exp(0.3 * of_pull.normal()) / _peaks()[_REAL[pull].astype(int), unit]
-    power = 2.6 * np.exp(0.35 * of_unit.normal())
+    power = 2.0 * np.exp(0.25 * ingredients.extent + 0.35 * of_unit.normal())
 
     cos, sin = np.cos(turn), np.sin(turn)
     outward = cos * _DIRECTION[pull, 0] - sin * _DIRECTION[pull, 1]
