@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-__all__ = ["brier_score", "consistency", "expected_calibration_error", "reliability"]
+__all__ = ["brier_score", "consistency", "coverage", "expected_calibration_error", "reliability"]
 
 
 def reliability(y_true: np.ndarray, probabilities: np.ndarray, *, bins: int = 10) -> pd.DataFrame:
@@ -47,6 +47,47 @@ def reliability(y_true: np.ndarray, probabilities: np.ndarray, *, bins: int = 10
             "clips": clips,
             "confidence": np.bincount(of_clip, confidence, bins) / filled,
             "accuracy": np.bincount(of_clip, right, bins) / filled,
+        }
+    )
+
+
+def coverage(
+    y_true: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    shares: tuple[float, ...] = (1.0, 0.9, 0.75, 0.5, 0.25),
+) -> pd.DataFrame:
+    """Compute the accuracy where only the surest predictions are taken.
+
+    Args:
+        y_true: `(n,)` int true classes.
+        probabilities: `(n, C)` probability of each class.
+        shares: Shares of the clips to take, each above 0 and at most 1.
+
+    Returns:
+        Columns share, clips, least (the lowest confidence that is taken) and accuracy.
+
+    Raises:
+        ValueError: If the probabilities are none, or do not fit the true classes.
+
+    Example:
+        >>> coverage([0, 1], [[0.9, 0.1], [0.6, 0.4]], shares=(1.0, 0.5))["accuracy"].tolist()
+        [0.5, 1.0]
+
+    Source: El-Yaniv and Wiener, On the foundations of noise-free selective classification, 2010
+        (https://www.jmlr.org/papers/v11/el-yaniv10a.html).
+    """
+    y_true, probabilities = _checked(y_true, probabilities)
+    confidence = probabilities.max(1)
+    order = np.argsort(-confidence, kind="stable")
+    right = (probabilities.argmax(1) == y_true)[order]
+    counts = [max(1, round(share * len(y_true))) for share in shares]
+    return pd.DataFrame(
+        {
+            "share": shares,
+            "clips": counts,
+            "least": [confidence[order][count - 1] for count in counts],
+            "accuracy": [right[:count].mean() for count in counts],
         }
     )
 

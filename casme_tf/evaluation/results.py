@@ -16,7 +16,12 @@ import pandas as pd
 from casme_tf.datasets.splits import PROTOCOLS
 from casme_tf.errors import UserError, command
 from casme_tf.evaluation import metrics
-from casme_tf.evaluation.calibration import brier_score, expected_calibration_error, reliability
+from casme_tf.evaluation.calibration import (
+    brier_score,
+    coverage,
+    expected_calibration_error,
+    reliability,
+)
 from casme_tf.evaluation.comparison import join_predictions
 from casme_tf.evaluation.settings import BASELINES
 from casme_tf.files import atomic_file
@@ -167,6 +172,7 @@ def measure(
             "ece": expected_calibration_error(y_true, probabilities),
             "brier": brier_score(y_true, probabilities),
             "bins": _records(bins),
+            "coverage": _records(coverage(y_true, probabilities)),
         },
     }
 

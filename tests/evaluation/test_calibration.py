@@ -9,6 +9,7 @@ from sklearn.metrics import brier_score_loss
 from casme_tf.evaluation.calibration import (
     brier_score,
     consistency,
+    coverage,
     expected_calibration_error,
     reliability,
 )
@@ -129,3 +130,15 @@ def test_more_clips_leave_less_to_chance_and_seeds_repeat():
 def test_what_is_no_confidence_is_refused(confidence):
     with pytest.raises(ValueError, match="from 0 to 1"):
         consistency(np.array(confidence), EDGES)
+
+
+def test_the_surest_predictions_are_right_more_often_if_confidence_means_anything():
+    y_true, probabilities = answers(2, clips=2000)
+    table = coverage(y_true, probabilities)
+    assert table["clips"].tolist() == [2000, 1800, 1500, 1000, 500]
+    assert table["accuracy"].is_monotonic_increasing
+    assert table["accuracy"][0] == pytest.approx((probabilities.argmax(1) == y_true).mean())
+    surest = np.sort(probabilities.max(1))[::-1][:500]
+    assert table["least"].iloc[-1] == surest[-1]
+    shuffled = probabilities[np.random.default_rng(0).permutation(2000)]
+    assert coverage(y_true, shuffled)["accuracy"].max() < 0.4

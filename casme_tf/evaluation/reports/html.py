@@ -176,6 +176,7 @@ def calibration_facts(results: RunResults) -> dict[str, Any]:
         "brier": brier,
         "brier_shares": 1 - float((shares**2).sum()),
         "bins": bins,
+        "coverage": found["coverage"],
         "chance": chance,
         "image": image_uri(figures.reliability_figure(bins, chance)),
         "confidence": float(probabilities.max(1).mean()),
