@@ -68,6 +68,11 @@ class CrossvalConfig(FitConfig):
                     f"With --motion-images, {what} must be left out: the images hold motion with "
                     f"its median at zero. Received: {received}."
                 )
+        if self.scheme == "five":
+            raise UserError(
+                "--motion-images are of the classes of megc3. Received: --scheme five. "
+                "Leave --scheme out."
+            )
 
     def check(self) -> None:
         """Raise a `UserError` if a number is out of range or no architecture is named."""
