@@ -197,7 +197,7 @@ def _plan(
     folds = splits[config.choose_epoch and fitting.recipe is not None]
     if fitting.architecture.weights is not None:
         weights = str(fitting.settings["weights"])
-        if fitting.recipe is None:  # it learns nothing
+        if fitting.architecture.build is None:  # it learns nothing
             require_drawn(len(clips.classes), weights)
         tested = np.concatenate([split.test_subjects for split in folds])
         require_unseen(weights, tested, clips.corpus)

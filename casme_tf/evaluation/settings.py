@@ -21,11 +21,15 @@ class CrossvalConfig(FitConfig):
     """Test architectures on subjects that they have not seen, one fold after another."""
 
     arch: tuple[
-        Literal["majority", "zero_shot", "svm", "ststnet", "motion_net", "flow", "siamese"], ...
+        Literal[
+            "majority", "zero_shot", "svm", "ststnet", "motion_net", "kernel", "flow", "siamese"
+        ],
+        ...,
     ]
     """Architectures: majority (the class that most clips have), zero_shot (motion_net as this
     package brings it, trained on none of the clips), svm (support vector machine on motion and
-    strain, 28 × 28), ststnet and motion_net (small networks on the same), flow (optical flow
+    strain, 28 × 28), ststnet and motion_net (small networks on the same), kernel (regression on the
+    same and on motion_net's embedding, which corrects what zero_shot predicts), flow (optical flow
     through ResNet50) and siamese (both frames through one ResNet50, subtracted). Runs are named
     ARCH-PROTOCOL-SCHEME; with --run and several, NAME-ARCH."""
     baselines: Annotated[

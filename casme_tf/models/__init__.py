@@ -8,6 +8,7 @@ from casme_tf.models.architecture import Architecture, Fit, Recipe, split_model
 from casme_tf.models.backbone import flow_head, of_copies, siamese_head
 from casme_tf.models.baselines import MotionSVM, ZeroShot
 from casme_tf.models.flow_classifier import flow_classifier, flow_network
+from casme_tf.models.kernel_classifier import MotionKernel, kernel_classifier
 from casme_tf.models.motion_net import SIZE, motion_classifier, motion_model
 from casme_tf.models.siamese_classifier import siamese_classifier, siamese_network
 from casme_tf.models.ststnet import ststnet, ststnet_classifier
@@ -23,6 +24,10 @@ def _svm(**_: Any) -> MotionSVM:
 
 def _zero_shot(*, classes: int, weights: str, **_: Any) -> ZeroShot:
     return ZeroShot(classes, weights)
+
+
+def _kernel(*, classes: int, weights: str, **_: Any) -> MotionKernel:
+    return MotionKernel(classes, weights)
 
 
 def _flow_head(*, classes: int, dropout: float, **_: Any) -> Any:
@@ -84,6 +89,17 @@ ARCHITECTURES: dict[str, Architecture] = {
             network_size=SIZE,
         ),
         Architecture(
+            "kernel",
+            "Gaussian-process regression on motion and on motion_net's embedding of it, which "
+            "corrects what drawn weights predict.",
+            {"": Fit("uv_strain", _kernel)},
+            build=kernel_classifier,
+            weights="drawn",
+            settings=("head_motion",),
+            mirrored=False,
+            network_size=SIZE,
+        ),
+        Architecture(
             "flow",
             "Optical flow, drawn in color, through one ResNet50.",
             {
@@ -120,6 +136,7 @@ __all__ = [
     "Fit",
     "Recipe",
     "flow_classifier",
+    "kernel_classifier",
     "motion_classifier",
     "siamese_classifier",
     "split_model",

@@ -66,7 +66,8 @@ class Architecture:
         about: What it is, for the model card.
         fits: How it is fitted, by what is done with its backbone; under "" without a backbone.
         build: Makes the model from a pair; takes `frame_size`, `network_size`, `classes`,
-            `weights`, `dropout` and `head_motion` by name. None for what is tested only.
+            `weights`, `dropout` and `head_motion` by name; where nothing is fitted by epochs, the
+            fitted model, `frame_size` and `head_motion`. None for what is tested only.
         weights: First weights by default; None without any.
         settings: Further settings that decide its predictions.
         mirrored: Whether a mirrored copy of a clip is another clip to it.

@@ -66,6 +66,10 @@ class Fitting:
     def pair_model(self, learner: Any, clips: ClipInputs) -> Any:
         """Return the classifier of pairs of frames with the weights that a learner has fitted."""
         assert self.architecture.build is not None
+        if self.recipe is None:
+            size = self.settings["frame_size"]
+            build = self.architecture.build
+            return build(learner.model, frame_size=size, head_motion=clips.head_motion)
         frozen = self.fit.part is not None
         options = self._options | ({"weights": "none"} if frozen else {})
         model = self.architecture.build(**options, head_motion=clips.head_motion)

@@ -102,13 +102,13 @@ class SklearnLearner:
             if name.split("__")[-1] == "random_state" and value is None
         ]
         model.set_params(**dict.fromkeys(drawn, seed))
-        self._model = model.fit(_flatten(inputs), labels)
+        self.model = model.fit(_flatten(inputs), labels)
 
     def predict(self, inputs: Inputs) -> np.ndarray:
         """Return probabilities; see `Learner`."""
         rows = _flatten(inputs)
         probabilities = np.zeros((len(rows), self._classes))
-        probabilities[:, self._model.classes_] = _probabilities(self._model, rows)
+        probabilities[:, self.model.classes_] = _probabilities(self.model, rows)
         return probabilities
 
 

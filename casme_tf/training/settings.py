@@ -31,16 +31,16 @@ class FitConfig:
     """What is done with the ResNet50 of flow and siamese: frozen (only the layers after it are
     trained, on its features) or trained (all of it, which takes hours without a GPU)."""
     weights: str | None = None
-    """First weights: imagenet (of ResNet50), drawn (of motion_net and zero_shot: learned from drawn
-    motion), none (random), or the path of a weights file. Default: imagenet or drawn, by
+    """First weights: imagenet (of ResNet50), drawn (of motion_net, kernel and zero_shot: learned
+    from drawn motion), none (random), or the path of a weights file. Default: imagenet or drawn, by
     architecture."""
     frame_size: int = 224
     """Side of the frames, px; optical flow is computed at this size."""
     network_size: int | None = None
     """Side of what ResNet50 sees, px; smaller is faster. Default: --frame-size."""
     head_motion: Literal["median", "similarity", "none"] = "median"
-    """What svm, ststnet and motion_net take for the head's motion and subtract: the median of the
-    flow, a fit of shift, rotation and scale, or nothing."""
+    """What svm, ststnet, motion_net and kernel take for the head's motion and subtract: the median
+    of the flow, a fit of shift, rotation and scale, or nothing."""
     augment: Annotated[bool, arg(help="Train on the clips as they are.")] = True
     """Add a mirrored copy of each training clip; with a trained backbone, change each clip at
     random in each epoch instead (mirror, shift, rotation, scale, brightness)."""
@@ -85,10 +85,11 @@ class FitConfig:
 class TrainConfig(FitConfig):
     """Train one model to use: fit on some subjects, keep the others for test."""
 
-    arch: Literal["flow", "siamese", "motion_net", "ststnet"]
+    arch: Literal["flow", "siamese", "motion_net", "ststnet", "kernel"]
     """Architecture: flow (optical flow through ResNet50), siamese (both frames through one
-    ResNet50, subtracted), motion_net (optical flow on 28 × 28 cells through a small network) or
-    ststnet (a smaller one on the same)."""
+    ResNet50, subtracted), motion_net (optical flow on 28 × 28 cells through a small network),
+    ststnet (a smaller one on the same) or kernel (regression on the same and on motion_net's
+    embedding, without epochs)."""
     split: Literal["subject-holdout", "random", "all"] = "subject-holdout"
     """How clips are divided. `random` repeats the original system's split, which leaks subjects;
     `all` trains on every subject, for use after a cross-validation: nothing is left to test on."""

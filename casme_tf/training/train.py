@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def train(config: TrainConfig) -> Path:
     final = run_folder(config.runs, config.run or config.arch)
     clips = select_clips(load_pairs(config.data_dir, config.frame_size), config.scheme)
     fitting = resolve(config.arch, config, len(clips.classes))
-    split = _split(config, clips)
+    split = _split(config, clips, choose_epoch=config.choose_epoch and fitting.recipe is not None)
     record = RunRecord(
         fitting.record(config, final.name, split=config.split),
         list(clips.classes),
@@ -77,18 +78,20 @@ def train(config: TrainConfig) -> Path:
         validation = None
         if len(split.validation):
             validation = rows_of(arrays, split.validation), clips.labels[split.validation]
-        assert fitting.recipe is not None
-        with progress(total=fitting.recipe.epochs, desc="training", unit="epoch") as bar:
-            history = learner.fit(
-                *training_side(arrays, clips.labels, split.train, mirror),
-                validation=validation,
-                seed=fold_seed(config.seed, split.name),
-                state=work / _STATE,
-                on_epoch=lambda _: bar.update(),
-            )
-        progress.write(_describe_history(history, split), file=sys.stderr)
-        with atomic_file(work / HISTORY) as temporary:
-            history.to_csv(temporary, index=False)
+        fit = partial(
+            learner.fit,
+            *training_side(arrays, clips.labels, split.train, mirror),
+            validation=validation,
+            seed=fold_seed(config.seed, split.name),
+        )
+        if fitting.recipe is None:
+            fit()
+        else:
+            with progress(total=fitting.recipe.epochs, desc="training", unit="epoch") as bar:
+                history = fit(state=work / _STATE, on_epoch=lambda _: bar.update())
+            progress.write(_describe_history(history, split), file=sys.stderr)
+            with atomic_file(work / HISTORY) as temporary:
+                history.to_csv(temporary, index=False)
         with atomic_file(work / MODEL) as temporary:
             fitting.pair_model(learner, inputs).save(temporary)
         (work / _STATE).unlink(missing_ok=True)
@@ -114,20 +117,20 @@ def describe_split(split: Split, clips: SchemeClips) -> dict[str, Any]:
     }
 
 
-def _split(config: TrainConfig, clips: SchemeClips) -> Split:
+def _split(config: TrainConfig, clips: SchemeClips, *, choose_epoch: bool) -> Split:
     if len(set(clips.labels.tolist())) < 2:
         only = clips.classes[clips.labels[0]]
         raise UserError(
             "Training needs clips of at least 2 classes. Received: a data set with clips of "
             f"{only} only. Prepare clips of others, and build it again."
         )
-    if config.split == ALL and config.choose_epoch:
+    if config.split == ALL and choose_epoch:
         raise UserError(
             "--choose-epoch needs subjects that do not train. Received: --split all, which trains "
             "on every subject. Leave one of the two out."
         )
     return TRAININGS[config.split](
-        clips.subjects, clips.class_names, seed=config.seed, validation=config.choose_epoch
+        clips.subjects, clips.class_names, seed=config.seed, validation=choose_epoch
     )[0]
 
 

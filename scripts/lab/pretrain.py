@@ -27,7 +27,7 @@ from scripts.lab.drawn_card import render_drawn_card
 from scripts.lab.fields import Ingredients, MotionFields, draw_fields
 from scripts.lab.fields.painted_pairs import painted_fields
 
-DROPOUT = 0.1
+DROPOUT = 0.4
 WEIGHT_DECAY = 1e-3
 _TOLD_EVERY = 50  # steps
 
@@ -51,7 +51,7 @@ class PretrainConfig:
     """Folder to make, for weights.npz, training.json and model_card.md."""
     seed: int = 12
     """Seed of everything random; the same seed gives the same weights on the same machine."""
-    steps: int = 1500
+    steps: int = 600
     """Number of steps."""
     batch_size: int = 256
     """Fields a step; each is drawn for it and seen once, but for those of painted pairs."""

@@ -130,6 +130,7 @@ def test_a_model_fits_what_it_is_given_and_can_be_sent_elsewhere(name, backbone,
         pytest.param("siamese", "trained", marks=pytest.mark.slow),
         ("motion_net", "frozen"),
         ("ststnet", "frozen"),
+        ("kernel", "frozen"),
     ],
 )
 def test_the_model_of_pairs_predicts_what_the_fitted_network_does(name, backbone, clips, frames):
