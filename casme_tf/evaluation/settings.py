@@ -29,8 +29,8 @@ class CrossvalConfig(FitConfig):
     """Architectures: majority (the class that most clips have), zero_shot (motion_net as this
     package brings it, trained on none of the clips), svm (support vector machine on motion and
     strain, 28 × 28), ststnet and motion_net (small networks on the same), kernel (regression on the
-    same and on motion_net's embedding, which corrects what zero_shot predicts), flow (optical flow
-    through ResNet50) and siamese (both frames through one ResNet50, subtracted). Runs are named
+    same, region by region, which corrects what zero_shot predicts), flow (optical flow through
+    ResNet50) and siamese (both frames through one ResNet50, subtracted). Runs are named
     ARCH-PROTOCOL-SCHEME; with --run and several, NAME-ARCH."""
     baselines: Annotated[
         bool, arg(help="Do not test svm and ststnet too; majority is always tested, at no cost.")

@@ -6,6 +6,7 @@ Motion is layers without weights: gray frames, optical flow, and its encodings.
 from casme_tf.layers.farneback_flow import FarnebackFlow
 from casme_tf.layers.flow_to_color import FlowToColor
 from casme_tf.layers.fused_batch_normalization import FusedBatchNormalization
+from casme_tf.layers.local_kernels import LocalKernels
 from casme_tf.layers.normalize_motion import NormalizeMotion
 from casme_tf.layers.rgb_to_gray import RGBToGray
 from casme_tf.layers.uv_strain import UVStrain
@@ -14,6 +15,7 @@ __all__ = [
     "FarnebackFlow",
     "FlowToColor",
     "FusedBatchNormalization",
+    "LocalKernels",
     "NormalizeMotion",
     "RGBToGray",
     "UVStrain",

@@ -90,8 +90,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         Architecture(
             "kernel",
-            "Gaussian-process regression on motion and on motion_net's embedding of it, which "
-            "corrects what drawn weights predict.",
+            "Gaussian-process regression on motion, region by region, which corrects what "
+            "motion_net's drawn weights predict.",
             {"": Fit("uv_strain", _kernel)},
             build=kernel_classifier,
             weights="drawn",

@@ -88,8 +88,8 @@ class TrainConfig(FitConfig):
     arch: Literal["flow", "siamese", "motion_net", "ststnet", "kernel"]
     """Architecture: flow (optical flow through ResNet50), siamese (both frames through one
     ResNet50, subtracted), motion_net (optical flow on 28 × 28 cells through a small network),
-    ststnet (a smaller one on the same) or kernel (regression on the same and on motion_net's
-    embedding, without epochs)."""
+    ststnet (a smaller one on the same) or kernel (regression on the same, region by region, without
+    epochs)."""
     split: Literal["subject-holdout", "random", "all"] = "subject-holdout"
     """How clips are divided. `random` repeats the original system's split, which leaks subjects;
     `all` trains on every subject, for use after a cross-validation: nothing is left to test on."""

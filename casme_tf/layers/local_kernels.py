@@ -1,0 +1,105 @@
+"""Gaussian kernels between images, region by region."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from casme_tf.layers.rgb_to_gray import Float32Layer
+
+__all__ = ["LocalKernels"]
+
+BLOCK = 4
+"""Side of a block, cells. A region is 2 × 2 blocks, and regions begin at every block."""
+
+
+def blocks_of(images: Any) -> tf.Tensor:
+    """Cut images `(B, size, size, C)` into blocks, `(size / 4 · size / 4, B, 16 C)`."""
+    size, channels = images.shape[1], images.shape[3]
+    cut = tf.nn.space_to_depth(images, BLOCK)
+    flat = tf.reshape(cut, [-1, (size // BLOCK) ** 2, BLOCK * BLOCK * channels])
+    return tf.transpose(flat, [1, 0, 2])
+
+
+def local_kernels(images: Any, known: Any) -> tf.Tensor:
+    """Compare images with the blocks of known ones.
+
+    Args:
+        images: `(B, size, size, C)` float32.
+        known: `blocks_of` some images.
+
+    Returns:
+        `(B, n)` float32: `mean_r exp(-mean_r |x - c|²)`, where the squared difference is averaged
+        over the cells and channels of a region of 8 × 8 cells, and its Gaussian over all regions.
+    """
+    side = images.shape[1] // BLOCK
+    blocks = blocks_of(images)
+    products = tf.matmul(blocks, known, transpose_b=True)  # (blocks, B, n)
+    squares = tf.reduce_sum(blocks**2, axis=2)[:, :, None] + tf.reduce_sum(known**2, 2)[:, None]
+    distances = tf.transpose(squares - 2 * products, [1, 0, 2]) / blocks.shape[2]
+    distances = tf.reshape(distances, [-1, side, side, known.shape[1]])
+    regions = tf.nn.avg_pool2d(distances, 2, 1, "VALID")
+    return tf.reduce_mean(tf.exp(-tf.maximum(regions, 0.0)), axis=[1, 2])
+
+
+@keras.saving.register_keras_serializable(package="casme_tf")
+class LocalKernels(Float32Layer):
+    """Compares images with known ones, region by region, and adds up what those stand for.
+
+    What moves in one part of the face counts whatever another part does: the kernel is the mean of
+    Gaussian kernels of regions of 8 × 8 cells, every 4 cells. The output is the kernel with each of
+    `count` known images, times their coefficients.
+
+    Args:
+        count: Number of known images.
+        outputs: Numbers that each of them stands for.
+        **kwargs: `name` and the other arguments of `keras.layers.Layer`.
+
+    Input shape:
+        `(B, size, size, C)` float32; size a multiple of 4, at least 8.
+
+    Output shape:
+        `(B, outputs)` float32.
+
+    Example:
+        >>> images = np.stack([np.zeros((8, 8, 3)), np.ones((8, 8, 3))]).astype("float32")
+        >>> layer = LocalKernels(2, 1)
+        >>> _ = layer(images)
+        >>> layer.know(images, [[1.0], [0.0]])
+        >>> layer(images).numpy().round(3).tolist()  # the second is at a mean distance of 1
+        [[1.0], [0.368]]
+    """
+
+    def __init__(self, count: int, outputs: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.count = count
+        self.outputs = outputs
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "count": self.count, "outputs": self.outputs}
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        size, channels = input_shape[1], input_shape[3]
+        if size is None or size % BLOCK or size < 2 * BLOCK:
+            raise ValueError(
+                "LocalKernels takes images of a side that is a multiple of 4, at least 8. "
+                f"Received: shape {tuple(input_shape)}."
+            )
+        shape = ((size // BLOCK) ** 2, self.count, BLOCK * BLOCK * channels)
+        self.blocks = self.add_weight(name="blocks", shape=shape, trainable=False)
+        shape = (self.count, self.outputs)
+        self.coefficients = self.add_weight(name="coefficients", shape=shape, trainable=False)
+
+    def know(self, images: np.ndarray, coefficients: np.ndarray) -> None:
+        """Take known images `(count, size, size, C)` and their coefficients `(count, outputs)`."""
+        self.set_weights([blocks_of(tf.constant(images, tf.float32)).numpy(), coefficients])
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (input_shape[0], self.outputs)
+
+    def call(self, images: Any) -> tf.Tensor:
+        known = tf.convert_to_tensor(self.blocks)
+        return local_kernels(images, known) @ tf.convert_to_tensor(self.coefficients)
