@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ from casme_tf import formatting
 from casme_tf.cli.main import run_command
 from casme_tf.clips.detector import FaceDetector
 from casme_tf.clips.images import resize
+from casme_tf.datasets.motion_images import read_motion_images
 from casme_tf.datasets.prepared import ARGUMENTS_FILE
 from casme_tf.errors import UserError
+from casme_tf.evaluation.calibration import coverage
 from casme_tf.evaluation.results import summarize
 from casme_tf.files import atomic_folder
 from casme_tf.formatting import FIGURE_NAMES
-from casme_tf.labels import ACTION_UNITS, BLINK
+from casme_tf.labels import ACTION_UNITS, BLINK, MEGC3
 from casme_tf.models import pretrained
 from casme_tf.models.motion_net import drawn_file, pair_motion, read_training
 from casme_tf.plotting import ACCENT, save_png
@@ -52,6 +54,9 @@ class MeasurePretrainedConfig:
     """Folder that `synthesize` made, with a seed that nobody has looked at."""
     weights: Path | None = None
     """A weights.npz of `pretrain`. Default: the one of this package."""
+    motion_images: Path | None = None
+    """Folder of published motion images of real clips, to measure on too; see `casme-tf crossval`.
+    """
     out: Path = Path("build/measured")
     """Folder to make, for measurements.json, sensitivity.csv and .png, and model_card.md."""
     limit: int | None = None
@@ -71,12 +76,14 @@ class Measured:
         units: One row an action unit that occurs: its clips, precision, recall and F1.
         sensitivity: One row a scheme, disturbance and amount.
         seen: How many clips of how many people.
+        real: What `measure_real` returns; None if no real clips were measured.
     """
 
     figures: dict[str, dict[str, Any]]
     units: pd.DataFrame
     sensitivity: pd.DataFrame
     seen: str
+    real: dict[str, Any] | None = None
 
     def describe(self) -> str:
         """Return everything for the terminal."""
@@ -94,6 +101,14 @@ class Measured:
             parts.append(f"\n{scheme}: {measured['clips']} clips\n{table}")
         parts.append(f"\n{self.units.to_string(index=False, float_format='%.3f')}")
         parts.append(f"\n{self.sensitivity.to_string(index=False, float_format='%.3f')}")
+        if self.real is not None:
+            uf1 = self.real["figures"]["uf1"]
+            parts.append(
+                f"\n{self.real['clips']} real clips of {self.real['subjects']} subjects: "
+                f"UF1 {uf1['model']:.3f} {formatting.interval(uf1['interval'])}; "
+                f"{self.real['clear']:.0%} are called clear, and {self.real['clear_right']:.0%} of "
+                "these are right"
+            )
         return "\n".join(parts)
 
 
@@ -114,6 +129,8 @@ def measure_pretrained(config: MeasurePretrainedConfig) -> Measured:
     with atomic_folder(config.out, overwrite=config.overwrite) as folder:
         disturbed = disturb_corpus(config.corpus, limit=config.limit, seed=config.seed)
         measured = judge(disturbed, weights)
+        if config.motion_images is not None:
+            measured = replace(measured, real=measure_real(config.motion_images, weights))
         measured.sensitivity.to_csv(folder / SENSITIVITY, index=False, float_format="%.4f")
         save_png(sensitivity_figure(measured.sensitivity), folder / PICTURE)
         record = {
@@ -123,11 +140,49 @@ def measure_pretrained(config: MeasurePretrainedConfig) -> Measured:
             "figures": measured.figures,
             "units": measured.units.to_dict("records"),
             "sensitivity": measured.sensitivity.replace({np.nan: None}).to_dict("records"),
+            "real": measured.real,
         }
         (folder / MEASUREMENTS).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         card = render_drawn_card(read_training(weights), record)
         (folder / MODEL_CARD).write_text(card, encoding="utf-8")
     return measured
+
+
+def measure_real(folder: Path, weights: Path) -> dict[str, Any]:
+    """Measure drawn weights on published motion of real clips, without training.
+
+    Args:
+        folder: Motion images; see `read_motion_images`.
+        weights: A weights.npz of `pretrain`.
+
+    Returns:
+        Content of `results.summarize`, `databases`, the `threshold` of a clear expression, the
+        share that is called `clear`, how many of these are right (`clear_right`), and `coverage`.
+    """
+    clips = read_motion_images(folder)
+    probabilities = pretrained.load(MEGC3.name, weights=weights).predict(
+        clips.frames["motion"], verbose=0
+    )
+    named = np.asarray(clips.classes)
+    table = pd.DataFrame(
+        {
+            "subject": clips.subjects,
+            "y_true": clips.class_names,
+            "y_pred": named[probabilities.argmax(1)],
+        }
+    )
+    largest = table["y_true"].mode()[0]
+    threshold = pretrained.threshold(MEGC3.name, weights=weights)
+    clear = probabilities.max(1) >= threshold
+    right = (table["y_true"] == table["y_pred"]).to_numpy()
+    return {
+        **summarize(table, largest, classes=clips.classes),
+        "databases": list(clips.databases),
+        "threshold": threshold,
+        "clear": float(clear.mean()),
+        "clear_right": float(right[clear].mean()),
+        "coverage": coverage(clips.labels, probabilities).to_dict("records"),
+    }
 
 
 @dataclass(frozen=True)
