@@ -73,7 +73,7 @@ def _facts(run: Path, record: RunRecord) -> dict[str, Any]:
         "protocol": split["protocol"],
         "leak": split["leak"],
         "shared": len(subjects.get("train", set()) & subjects.get("test", set())),
-        "epochs": _epochs(run, parts),
+        "epochs": _epochs(run, record),
         "metrics": metrics,
         "figures": formatting.FIGURE_NAMES,
         "parity": parity,
@@ -111,8 +111,10 @@ def _backbone(weights: str) -> str:
     return known.get(weights) or f"the weights file {Path(weights).name}"
 
 
-def _epochs(run: Path, parts: dict[str, Any]) -> dict[str, Any]:
-    """Return how many epochs were trained, which was kept and whose loss chose it."""
+def _epochs(run: Path, record: RunRecord) -> dict[str, Any] | None:
+    """Return how many epochs were trained, which was kept and whose loss chose it; None if none."""
+    if "epochs" not in record.train:
+        return None
     path = run / HISTORY
     if not path.is_file():
         raise UserError(

@@ -106,7 +106,7 @@ class Measured:
             parts.append(
                 f"\n{self.real['clips']} real clips of {self.real['subjects']} subjects: "
                 f"UF1 {uf1['model']:.3f} {formatting.interval(uf1['interval'])}; "
-                f"{self.real['clear']:.0%} are called clear, and {self.real['clear_right']:.0%} of "
+                f"{self.real['clear_share']:.0%} are called clear, and {self.real['clear_right']:.0%} of "
                 "these are right"
             )
         return "\n".join(parts)
@@ -157,7 +157,7 @@ def measure_real(folder: Path, weights: Path) -> dict[str, Any]:
 
     Returns:
         Content of `results.summarize`, `databases`, the `threshold` of a clear expression, the
-        share that is called `clear`, how many of these are right (`clear_right`), and `coverage`.
+        share that is called clear (`clear_share`), how many of these are right (`clear_right`), and `coverage`.
     """
     clips = read_motion_images(folder)
     probabilities = pretrained.load(MEGC3.name, weights=weights).predict(
@@ -179,7 +179,7 @@ def measure_real(folder: Path, weights: Path) -> dict[str, Any]:
         **summarize(table, largest, classes=clips.classes),
         "databases": list(clips.databases),
         "threshold": threshold,
-        "clear": float(clear.mean()),
+        "clear_share": float(clear.mean()),
         "clear_right": float(right[clear].mean()),
         "coverage": coverage(clips.labels, probabilities).to_dict("records"),
     }
