@@ -157,7 +157,8 @@ def measure_real(folder: Path, weights: Path) -> dict[str, Any]:
 
     Returns:
         Content of `results.summarize`, `databases`, the `threshold` of a clear expression, the
-        share that is called clear (`clear_share`), how many of these are right (`clear_right`), and `coverage`.
+        share that is called clear (`clear_share`), how many of these are right (`clear_right`), and
+        `coverage`.
     """
     clips = read_motion_images(folder)
     probabilities = pretrained.load(MEGC3.name, weights=weights).predict(
