@@ -106,8 +106,8 @@ class Measured:
             parts.append(
                 f"\n{self.real['clips']} real clips of {self.real['subjects']} subjects: "
                 f"UF1 {uf1['model']:.3f} {formatting.interval(uf1['interval'])}; "
-                f"{self.real['clear_share']:.0%} are called clear, and {self.real['clear_right']:.0%} of "
-                "these are right"
+                f"{self.real['clear_share']:.0%} are called clear, and "
+                f"{self.real['clear_right']:.0%} of these are right"
             )
         return "\n".join(parts)
 
