@@ -117,3 +117,22 @@ def test_databases_need_motion_images(tmp_path, capsys):
     call = ["--arch", "svm", "--databases", "smic", "--runs", str(tmp_path)]
     assert main("crossval", call) == 1
     assert "without --motion-images" in capsys.readouterr().err
+
+
+def test_classes_of_tested_clips_decide_nothing_about_their_predictions(published, tmp_path):
+    """Not the epoch either, which validation subjects choose."""
+    changed = write_motion_images(tmp_path / "changed", subjects=4)
+    index = pd.read_csv(changed / "index.csv", dtype=str, keep_default_na=False)
+    one = (index["dataset"] == "samm") & (index["sub"] == "00")
+    index.loc[one, "label"] = index.loc[one, "label"].to_numpy()[::-1]
+    index.to_csv(changed / "index.csv", index=False)
+    tables = []
+    for folder in (published, changed):
+        words = ["--arch", "ststnet", "--no-baselines", "--epochs", "3", "--choose-epoch"]
+        words += ["--resamples", "200", "--run", "run", "--runs", str(tmp_path / folder.name)]
+        assert main("crossval", [*words, "--motion-images", str(folder)]) == 0
+        table = pd.read_csv(tmp_path / folder.name / "run" / "predictions.csv")
+        tables.append(table[table["subject"] == "samm/00"])
+    assert (tables[0]["y_true"] != tables[1]["y_true"]).any()
+    answers = [table[["negative", "positive", "surprise"]].to_numpy() for table in tables]
+    np.testing.assert_array_equal(*answers)
