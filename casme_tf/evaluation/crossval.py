@@ -121,7 +121,7 @@ def crossval(config: CrossvalConfig) -> Crossval:
     config.check()
     pairs, clips = _clips(config)
     if clips.databases:
-        config = replace(config, scheme=MEGC3.name)
+        config = replace(config, scheme="megc3")
     folders = _run_folders(config, clips)
     choices = {False, config.choose_epoch}
     splits = {each: _splits(config, clips, validation=each) for each in choices}

@@ -83,15 +83,19 @@ class LocalKernels(Float32Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         size, channels = input_shape[1], input_shape[3]
-        if size is None or size % BLOCK or size < 2 * BLOCK:
+        if size is None or channels is None or size % BLOCK or size < 2 * BLOCK:
             raise ValueError(
                 "LocalKernels takes images of a side that is a multiple of 4, at least 8. "
                 f"Received: shape {tuple(input_shape)}."
             )
-        shape = ((size // BLOCK) ** 2, self.count, BLOCK * BLOCK * channels)
-        self.blocks = self.add_weight(name="blocks", shape=shape, trainable=False)
-        shape = (self.count, self.outputs)
-        self.coefficients = self.add_weight(name="coefficients", shape=shape, trainable=False)
+        shapes = {
+            "blocks": ((size // BLOCK) ** 2, self.count, BLOCK * BLOCK * channels),
+            "coefficients": (self.count, self.outputs),
+        }
+        self.blocks, self.coefficients = (
+            self.add_weight(name=name, shape=shape, trainable=False)
+            for name, shape in shapes.items()
+        )
 
     def know(self, images: np.ndarray, coefficients: np.ndarray) -> None:
         """Take known images `(count, size, size, C)` and their coefficients `(count, outputs)`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -12,6 +13,7 @@ from casme_tf.arrays import Inputs
 from casme_tf.datasets.pairs import SchemeClips
 from casme_tf.errors import UserError
 from casme_tf.models import ARCHITECTURES, Architecture, Fit, Recipe
+from casme_tf.models.motion_net import drawn_file
 from casme_tf.training.inputs import ClipInputs
 from casme_tf.training.keras_learner import choose_precision, dtype_policy
 from casme_tf.training.learners import Learner, as_learner
@@ -98,7 +100,11 @@ class Fitting:
         names += [*trained, "choose_epoch"] if recipe else []
         data_dir = config.data_dir and config.data_dir.expanduser().resolve()
         where = {"arch": architecture.name, "run": run, "runs": config.runs, "data_dir": data_dir}
-        return {**where, **more, **{name: self.settings[name] for name in names}}
+        record = {**where, **more, **{name: self.settings[name] for name in names}}
+        if record.get("weights") == "drawn":  # another version may bring others
+            content = drawn_file().read_bytes()
+            record["drawn_weights"] = hashlib.blake2b(content, digest_size=8).hexdigest()
+        return record
 
 
 def resolve(name: str, config: FitConfig, classes: int) -> Fitting:

@@ -122,8 +122,9 @@ def units_figure(table: pd.DataFrame, fields: dict[int, list[np.ndarray]]) -> Fi
 
 def _draw(axes: Axes, field: np.ndarray, title: str) -> None:
     axes.imshow(np.hypot(field[..., 0], field[..., 1]), cmap="Blues", vmin=0, vmax=4)
-    style = {"angles": "xy", "scale_units": "xy", "scale": 1.8, "width": 0.004}
-    axes.quiver(field[..., 0], field[..., 1], **style)
+    axes.quiver(
+        *(field[..., i] for i in range(2)), angles="xy", scale_units="xy", scale=1.8, width=0.004
+    )
     axes.set_title(title)
 
 
