@@ -6,18 +6,22 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from support.motion_images import write_motion_images
 
 from casme_tf.errors import UserError
 from casme_tf.labels import FOUR, MEGC3
+from casme_tf.models.motion_net import drawn_file, read_training
 from scripts.lab import pretrain as pretraining
 from scripts.lab.disturbances import DISTURBANCES, WITHOUT_EXPRESSION
 from scripts.lab.drawn_batches import targets, training_batches
 from scripts.lab.drawn_card import render_drawn_card
 from scripts.lab.fields import DRAWN_EMOTIONS, Ingredients, MotionFields, draw_fields
-from scripts.lab.measure_pretrained import MeasurePretrainedConfig, measure_pretrained
-from scripts.lab.pretrain import PretrainConfig, pretrain, without
+from scripts.lab.measure_pretrained import MeasurePretrainedConfig, measure_pretrained, measure_real
+from scripts.lab.pretrain import PretrainConfig, class_loss, pretrain, without
 
 
 @pytest.fixture
@@ -87,6 +91,31 @@ def test_targets_are_those_of_the_schemes():
 
 
 @pytest.mark.slow
+def test_fields_without_a_class_teach_nothing_about_classes():
+    """Neither their loss nor its gradient; TensorFlow's own cross-entropy gives them one."""
+    logits = tf.Variable(np.random.default_rng(0).normal(size=(3, 4)), dtype=tf.float32)
+    truth = tf.constant([[0.0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]])
+    with tf.GradientTape() as tape:
+        loss = class_loss(truth, logits)
+    gradient = tape.gradient(loss, logits).numpy()
+    expected = (tf.nn.softmax(logits) - truth).numpy() * [[1], [0], [1]]
+    np.testing.assert_allclose(gradient, expected, atol=1e-6)
+    right = keras.losses.categorical_crossentropy(truth, logits, from_logits=True)
+    np.testing.assert_allclose(loss.numpy(), right.numpy(), atol=1e-6)
+
+
+def test_the_recognizer_is_measured_on_real_clips_too(tmp_path):
+    folder = write_motion_images(tmp_path / "published")
+    real = measure_real(folder, drawn_file())
+    assert (real["clips"], real["subjects"], real["databases"]) == (36, 6, ["samm", "smic"])
+    assert 0 <= real["clear_right"] <= 1
+    assert real["coverage"][0]["clips"] == 36
+    measured = json.loads(drawn_file().with_name("measurements.json").read_text()) | {"real": real}
+    card = render_drawn_card(read_training(drawn_file()), measured)
+    assert "36 clips of 6" in card
+    assert f"{real['figures']['uf1']['model']:.3f}" in card
+
+
 def test_the_recognizer_is_measured_on_a_corpus(corpus, tmp_path):
     """Two rendered clips, disturbed in every way."""
     out = tmp_path / "measured"
