@@ -23,7 +23,7 @@ from casme_tf.datasets.motion_images import MOTION_IMAGES
 from casme_tf.datasets.pairs import Pairs, load_pairs
 from casme_tf.errors import UserError
 from casme_tf.evaluation import metrics
-from casme_tf.evaluation.calibration import consistency
+from casme_tf.evaluation.calibration import consistency, coverage
 from casme_tf.evaluation.comparison import compare
 from casme_tf.evaluation.metrics import precision_recall
 from casme_tf.evaluation.reports import figures
@@ -176,7 +176,7 @@ def calibration_facts(results: RunResults) -> dict[str, Any]:
         "brier": brier,
         "brier_shares": 1 - float((shares**2).sum()),
         "bins": bins,
-        "coverage": found["coverage"],
+        "coverage": coverage(y_true, probabilities).to_dict("records"),
         "chance": chance,
         "image": image_uri(figures.reliability_figure(bins, chance)),
         "confidence": float(probabilities.max(1).mean()),
