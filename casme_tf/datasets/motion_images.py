@@ -100,14 +100,7 @@ def as_motion(images: np.ndarray) -> np.ndarray:
 
 
 def strain(field: np.ndarray) -> np.ndarray:
-    """Return the magnitude of the strain of a field, as `UVStrain` computes it.
-
-    Args:
-        field: `(n, size, size, 2)` float32, px of a crop of `CROP` px.
-
-    Returns:
-        `(n, size, size, 1)` float32, px per px.
-    """
+    """Return the strain `(n, s, s, 1)` of a field `(n, s, s, 2)`, px, as `UVStrain` computes it."""
     along_y, along_x = np.gradient(field, CROP / field.shape[1], axis=(1, 2))
     stretch = along_x[..., 0] ** 2 + along_y[..., 1] ** 2
     shear = along_y[..., 0] + along_x[..., 1]
