@@ -99,7 +99,8 @@ class LocalKernels(Float32Layer):
 
     def know(self, images: np.ndarray, coefficients: np.ndarray) -> None:
         """Take known images `(count, size, size, C)` and their coefficients `(count, outputs)`."""
-        self.set_weights([blocks_of(tf.constant(images, tf.float32)).numpy(), coefficients])
+        blocks = blocks_of(tf.constant(images, tf.float32)).numpy()
+        self.set_weights([blocks, np.asarray(coefficients, np.float32)])
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (input_shape[0], self.outputs)
