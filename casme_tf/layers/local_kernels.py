@@ -13,7 +13,10 @@ from casme_tf.layers.rgb_to_gray import Float32Layer
 __all__ = ["LocalKernels"]
 
 BLOCK = 4
-"""Side of a block, cells. A region is 2 × 2 blocks, and regions begin at every block."""
+"""Side of a block, cells; regions are squares of blocks, and begin at every block."""
+
+SCALES = (2, 4)
+"""Sides of regions, blocks; one more region is the whole image."""
 
 
 def blocks_of(images: Any) -> tf.Tensor:
@@ -33,7 +36,8 @@ def local_kernels(images: Any, known: Any) -> tf.Tensor:
 
     Returns:
         `(B, n)` float32: `mean_r exp(-mean_r |x - c|²)`, where the squared difference is averaged
-        over the cells and channels of a region of 8 × 8 cells, and its Gaussian over all regions.
+        over the cells and channels of a region, and its Gaussian over the regions of a size and
+        over the sizes.
     """
     side = images.shape[1] // BLOCK
     blocks = blocks_of(images)
@@ -41,8 +45,10 @@ def local_kernels(images: Any, known: Any) -> tf.Tensor:
     squares = tf.reduce_sum(blocks**2, axis=2)[:, :, None] + tf.reduce_sum(known**2, 2)[:, None]
     distances = tf.transpose(squares - 2 * products, [1, 0, 2]) / blocks.shape[2]
     distances = tf.reshape(distances, [-1, side, side, known.shape[1]])
-    regions = tf.nn.avg_pool2d(distances, 2, 1, "VALID")
-    return tf.reduce_mean(tf.exp(-tf.maximum(regions, 0.0)), axis=[1, 2])
+    scales = sorted({scale for scale in SCALES if scale < side} | {side})
+    regions = [tf.nn.avg_pool2d(distances, scale, 1, "VALID") for scale in scales]
+    kernels = [tf.reduce_mean(tf.exp(-tf.maximum(x, 0.0)), axis=[1, 2]) for x in regions]
+    return tf.add_n(kernels) / len(scales)
 
 
 @keras.saving.register_keras_serializable(package="casme_tf")
@@ -50,8 +56,8 @@ class LocalKernels(Float32Layer):
     """Compares images with known ones, region by region, and adds up what those stand for.
 
     What moves in one part of the face counts whatever another part does: the kernel is the mean of
-    Gaussian kernels of regions of 8 × 8 cells, every 4 cells. The output is the kernel with each of
-    `count` known images, times their coefficients.
+    Gaussian kernels of regions of 8 × 8 and 16 × 16 cells, every 4 cells, and of the whole. The
+    output is the kernel with each of `count` known images, times their coefficients.
 
     Args:
         count: Number of known images.

@@ -25,6 +25,12 @@ SIGNS = {
 }
 """What mirroring does to the channels of each kind of image, besides turning it round."""
 
+RIDGES = (0.05, 0.1, 0.15, 0.3, 0.6)
+"""Variances of the noise that the classes may be taken to have."""
+
+PRIORS = (0.0, 0.15, 0.3, 0.45, 0.6)
+"""Shares of the drawn weights' probabilities that may be kept."""
+
 _ROWS = 256  # of the kernel at a time
 
 
@@ -33,21 +39,20 @@ class MotionKernel(ClassifierMixin, BaseEstimator):
 
     The kernel compares two clips region by region (see `LocalKernels`), in two images of them:
     motion as it is, and motion that `NormalizeMotion` has freed of the head's own and of its unit;
-    each channel is scaled as a whole. What is fitted is the difference of the true classes from
-    `prior` times the probabilities of motion_net with drawn weights, so that a clip unlike all
-    those it was fitted on is classified as without them. Rare classes count as much as frequent
-    ones. A clip and its mirror image are the same. Fitting solves one system of linear equations:
-    nothing is drawn at random, and there are no epochs.
+    each channel is scaled as a whole. What is fitted is the difference of the true classes from a
+    share of the probabilities of motion_net with drawn weights, so that a clip unlike all those it
+    was fitted on is classified as without them. Rare classes count as much as frequent ones. A clip
+    and its mirror image are the same. Fitting solves systems of linear equations: nothing is drawn
+    at random, and there are no epochs.
 
-    Probabilities are the softmax of the scores divided by the temperature at which the predictions
-    of each clip without itself (also in closed form) have the lowest log loss.
+    The share, the variance of the noise and the temperature of the softmax are those at which the
+    predictions of each clip it is fitted on, without that clip (in closed form), have the lowest
+    log loss, each class counting as much as another.
 
     Args:
         classes: Number of classes. Default 4.
         weights: Drawn weights: "drawn" (default), the path of a weights.npz, or "none" to start
             from equal probabilities.
-        ridge: Variance of the noise that the classes are taken to have. Default 0.15.
-        prior: Share of the drawn weights' probabilities that is kept. Default 0.3.
 
     Example:
         >>> motion = np.random.default_rng(0).random((12, 28 * 28 * 3), "float32")
@@ -59,17 +64,9 @@ class MotionKernel(ClassifierMixin, BaseEstimator):
         2.7 and 5.4.2.
     """
 
-    def __init__(
-        self,
-        classes: int = 4,
-        weights: str = "drawn",
-        ridge: float = 0.15,
-        prior: float = 0.3,
-    ) -> None:
+    def __init__(self, classes: int = 4, weights: str = "drawn") -> None:
         self.classes = classes
         self.weights = weights
-        self.ridge = ridge
-        self.prior = prior
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> MotionKernel:
         """Fit to `(n, 28 · 28 · 3)` flattened motion and its `(n,)` int classes."""
@@ -81,20 +78,28 @@ class MotionKernel(ClassifierMixin, BaseEstimator):
         self.spread_ = {kind: np.where(x > 0, x, 1.0) for kind, x in spread.items()}
         self.known_ = {kind: self._scaled(kind, x) for kind, x in images.items()}
         counts = np.bincount(y, minlength=self.classes)
-        noise = self.ridge * counts[y] * np.count_nonzero(counts) / len(y)
-        inverse = np.linalg.inv(self._kernel(images) + np.diag(noise))
+        kernel, expected = self._kernel(images), self._expected(images)
         truth = np.eye(self.classes)[y] - 1 / self.classes
-        self.coefficients_ = inverse @ (truth - self._expected(images))
-        # What each clip would be given, were it left out.
-        without_itself = truth - self.coefficients_ / np.diag(inverse)[:, None]
-        self.temperature_ = _temperature(without_itself, y)
+        least = np.inf
+        for ridge in RIDGES:
+            noise = ridge * counts[y] * np.count_nonzero(counts) / len(y)
+            inverse = np.linalg.inv(kernel + np.diag(noise))
+            for prior in PRIORS if self._starts_drawn else (0.0,):
+                coefficients = inverse @ (truth - prior * expected)
+                # What each clip would be given, were it left out.
+                without_itself = truth - coefficients / np.diag(inverse)[:, None]
+                temperature, loss = _temperature(without_itself, y)
+                if loss < least:
+                    least, self.ridge_, self.prior_ = loss, ridge, prior
+                    self.coefficients_, self.temperature_ = coefficients, temperature
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Return `(n, C)` probabilities."""
         check_is_fitted(self)
         images = _images(X)
-        scores = self._kernel(images) @ self.coefficients_ + self._expected(images)
+        scores = self._kernel(images) @ self.coefficients_
+        scores += self.prior_ * self._expected(images)
         return softmax(scores / self.temperature_, axis=1)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
@@ -121,8 +126,8 @@ class MotionKernel(ClassifierMixin, BaseEstimator):
             kernels.know(self.known_[kind], 0.25 * self.coefficients_)
         if self._starts_drawn:
             likely = _drawn_network(self.classes, self.weights)(image)
-            even = -self.prior / self.classes
-            scores.append(keras.layers.Rescaling(self.prior, even, name="prior")(likely))
+            even = -self.prior_ / self.classes
+            scores.append(keras.layers.Rescaling(self.prior_, even, name="prior")(likely))
         total = keras.layers.Add(name="scores")(scores)
         total = keras.layers.Rescaling(1 / self.temperature_, name="tempered")(total)
         answer = keras.layers.Softmax(name="probabilities")(total)
@@ -133,11 +138,11 @@ class MotionKernel(ClassifierMixin, BaseEstimator):
         return self.weights != "none" and self.classes in CLASS_HEADS
 
     def _expected(self, images: dict[str, np.ndarray]) -> np.ndarray:
-        """Return the scores `(n, C)` that drawn weights give without any clip."""
+        """Return how far drawn weights' probabilities are from equal ones, `(n, C)`."""
         if not self._starts_drawn:
             return np.zeros((len(images["motion"]), self.classes))
         likely = _drawn_model(self.classes, self.weights).predict(images["motion"], verbose=0)
-        return self.prior * (likely.astype(np.float64) - 1 / self.classes)
+        return likely.astype(np.float64) - 1 / self.classes
 
     def _scaled(self, kind: str, images: np.ndarray) -> np.ndarray:
         return ((images - self.mean_[kind]) / self.spread_[kind]).astype(np.float32)
@@ -189,13 +194,16 @@ def _images(X: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _temperature(scores: np.ndarray, y: np.ndarray) -> float:
+def _temperature(scores: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Return the temperature of the lowest log loss, classes counting alike, and that loss."""
+    weights = 1 / np.bincount(y)[y]
+
     def loss(logarithm: float) -> float:
-        likely = log_softmax(scores / np.exp(logarithm), axis=1)
-        return -float(likely[np.arange(len(y)), y].mean())
+        likely = log_softmax(scores / np.exp(logarithm), axis=1)[np.arange(len(y)), y]
+        return -float(np.average(likely, weights=weights))
 
     found = minimize_scalar(loss, bounds=(np.log(0.02), np.log(2.0)), method="bounded")
-    return float(np.exp(found.x))
+    return float(np.exp(found.x)), float(found.fun)
 
 
 def _drawn_network(classes: int, weights: str) -> keras.Model:

@@ -8,7 +8,14 @@ from scipy.special import logit, softmax
 
 from casme_tf.layers import NormalizeMotion
 from casme_tf.models.baselines import ZeroShot
-from casme_tf.models.kernel_classifier import SIGNS, MotionKernel, _images, _temperature
+from casme_tf.models.kernel_classifier import (
+    PRIORS,
+    RIDGES,
+    SIGNS,
+    MotionKernel,
+    _images,
+    _temperature,
+)
 
 WEIGHTS = ("drawn", "none")
 
@@ -56,20 +63,20 @@ def test_a_mirrored_clip_is_the_same_clip(weights):
 
 
 def plain_kernel(one: np.ndarray, other: np.ndarray) -> float:
-    """The kernel of two scaled images, region by region."""
-    regions = [
-        np.exp(-np.mean((one[i : i + 8, j : j + 8] - other[i : i + 8, j : j + 8]) ** 2))
-        for i in range(0, 21, 4)
-        for j in range(0, 21, 4)
-    ]
-    return float(np.mean(regions))
+    """The kernel of two scaled images, region by region, in every size."""
+    kernels = []
+    for side in (8, 16, 28):
+        starts = range(0, 29 - side, 4)
+        parts = [(slice(i, i + side), slice(j, j + side)) for i in starts for j in starts]
+        kernels.append(np.mean([np.exp(-np.mean((one[p] - other[p]) ** 2)) for p in parts]))
+    return float(np.mean(kernels))
 
 
 def test_the_scores_are_those_of_the_weighted_system():
     """Against the definition, clip by clip: kernel, noise by class, and solution."""
     field, labels = motion(12)
     labels = np.where(np.arange(12) < 8, labels, 0)  # one class is frequent
-    kernel = MotionKernel(3, "none", ridge=0.2).fit(flat(field), labels)
+    kernel = MotionKernel(3, "none").fit(flat(field), labels)
     fresh, _ = motion(4, seed=1)
     normal = [NormalizeMotion()(x).numpy()[..., :5] for x in (field, fresh)]
     matrices = []
@@ -84,30 +91,37 @@ def test_the_scores_are_those_of_the_weighted_system():
                 ]
             )
     both = np.mean(matrices, axis=0)
-    noise = 0.2 * np.bincount(labels)[labels] * 3 / 12
+    noise = kernel.ridge_ * np.bincount(labels)[labels] * 3 / 12
     target = np.eye(3)[labels] - 1 / 3
     coefficients = np.linalg.solve(both[:12] + np.diag(noise), target)
     expected = softmax(both[12:] @ coefficients / kernel.temperature_, axis=1)
     np.testing.assert_allclose(kernel.predict_proba(flat(fresh)), expected, atol=1e-4)
 
 
-def test_the_temperature_is_that_of_clips_left_out():
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_what_is_chosen_predicts_clips_left_out_best(weights):
+    """In closed form as by solving again without each clip, for every choice."""
     field, labels = motion(15)
-    labels[3] = 2  # one is unlike its class
-    kernel = MotionKernel(3, "none").fit(flat(field), labels)
-    scores = []
-    for i in range(15):
-        left = np.arange(15) != i
-        other = MotionKernel(3, "none")
-        # The same scales and noise, without the clip.
-        other.fit(flat(field), labels)
-        whole = other._kernel(_images(flat(field)))
-        noise = 0.15 * np.bincount(labels)[labels] * 3 / 15
-        target = np.eye(3)[labels] - 1 / 3
-        solved = np.linalg.solve((whole + np.diag(noise))[np.ix_(left, left)], target[left])
-        scores.append(whole[i, left] @ solved)
-    found = _temperature(np.array(scores), labels)
-    assert found == pytest.approx(kernel.temperature_, rel=1e-3)
+    labels[[3, 4, 9]] = 2, 0, 0  # some are unlike their class
+    kernel = MotionKernel(3, weights).fit(flat(field), labels)
+    images = _images(flat(field))
+    whole, drawn = kernel._kernel(images), kernel._expected(images)
+    counts = np.bincount(labels)[labels]
+    losses = {}
+    for ridge in RIDGES:
+        noisy = whole + np.diag(ridge * counts * 3 / 15)
+        for prior in PRIORS:
+            target = np.eye(3)[labels] - 1 / 3 - prior * drawn
+            scores = []
+            for i in range(15):
+                rest = np.arange(15) != i
+                solved = np.linalg.solve(noisy[np.ix_(rest, rest)], target[rest])
+                scores.append(whole[i, rest] @ solved + prior * drawn[i])
+            losses[ridge, prior] = _temperature(np.array(scores), labels)
+    least = min(losses, key=lambda choice: losses[choice][1])
+    assert (kernel.ridge_, kernel.prior_) == least
+    assert kernel.temperature_ == pytest.approx(losses[least][0], rel=1e-3)
+    assert len({loss for _, loss in losses.values()}) > 4
 
 
 def test_the_temperature_makes_predictions_of_other_clips_believable():
@@ -131,7 +145,7 @@ def test_a_clip_unlike_all_others_is_predicted_as_without_them():
     # What is left then is what the drawn weights say.
     expected = kernel._expected(images)
     np.testing.assert_array_equal(expected.argmax(axis=1), ZeroShot(3).predict(flat(field)))
-    assert np.abs(expected).max() <= 0.3 * 2 / 3 + 1e-6
+    assert np.abs(expected).max() <= 2 / 3 + 1e-6
 
 
 def test_without_clips_of_a_class_it_is_unlikely():

@@ -220,7 +220,7 @@ def about(results: RunResults) -> list[tuple[str, str]]:
         ("Models", folds),
         ("Architecture", _architecture(measured)),
         ("Classes", f"{scheme}: {names}" if scheme else names),
-        ("Epochs", _EPOCHS.get(chosen, str(chosen))),
+        *([("Epochs", _EPOCHS.get(chosen, str(chosen)))] if measured.get("epochs") else []),
         ("Seed", str(measured["seed"])),
         ("Data", _CORPORA[results.corpus]),
         *([("Databases", ", ".join(results.databases))] if results.databases else []),
