@@ -79,6 +79,7 @@ def write_run(
         "protocol": "loso",
         "leak": leak,
         "epoch_chosen_on": None,
+        "epochs": 8,
         "f1": "uf1: plain mean of the classes' F1 over pooled predictions",
         "interval": "95%, percentile bootstrap over subjects, 300 draws",
         "seed": 3,

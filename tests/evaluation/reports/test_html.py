@@ -200,6 +200,8 @@ def test_every_subject_of_a_cross_validation_is_shown_best_first(crossval):
     assert "12 folds, one model each" in page.text
     assert "four: negative, other, positive, surprise" in page.text
     assert "fixed beforehand" in page.text
+    change_metrics(crossval, epochs=None)
+    assert "fixed beforehand" not in read(write_report(crossval, frames=False)).text
     assert "pool the probabilities of 12 models" in page.text
 
 
