@@ -56,7 +56,9 @@ def train(config: TrainConfig) -> Path:
     final = run_folder(config.runs, config.run or config.arch)
     clips = select_clips(load_pairs(config.data_dir, config.frame_size), config.scheme)
     fitting = resolve(config.arch, config, len(clips.classes))
-    split = _split(config, clips, choose_epoch=config.choose_epoch and fitting.recipe is not None)
+    if fitting.recipe is None:
+        _refuse_epochs(config)
+    split = _split(config, clips, choose_epoch=config.choose_epoch)
     record = RunRecord(
         fitting.record(config, final.name, split=config.split),
         list(clips.classes),
@@ -96,6 +98,21 @@ def train(config: TrainConfig) -> Path:
             fitting.pair_model(learner, inputs).save(temporary)
         (work / _STATE).unlink(missing_ok=True)
     return final
+
+
+def _refuse_epochs(config: TrainConfig) -> None:
+    """Raise a `UserError` if an option is given that only what is fitted in epochs can follow."""
+    names = ("epochs", "batch_size", "learning_rate", "dropout", "choose_epoch")
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in names
+        if getattr(config, name) is not None and getattr(config, name) is not False
+    ]
+    if given:
+        raise UserError(
+            f"{config.arch} is fitted in closed form, without epochs. Received: "
+            f"{', '.join(given)}. Leave it out."
+        )
 
 
 def describe_split(split: Split, clips: SchemeClips) -> dict[str, Any]:

@@ -148,6 +148,7 @@ def test_all_subjects_train_and_nothing_is_left_to_test(quick, data_dir):
         ({"run": "../elsewhere"}, "plain folder name"),
         ({"weights": "nowhere.h5"}, "nowhere.h5, which does not exist"),
         ({"arch": "flow", "weights": "drawn"}, "must be 'imagenet', 'none' or the path"),
+        ({"arch": "kernel", "choose_epoch": True}, "without epochs. Received: .*--choose-epoch"),
         ({"network_size": 16}, "--network-size must be from 32 to 512"),
     ],
 )
