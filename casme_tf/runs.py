@@ -66,6 +66,11 @@ class RunRecord:
         given = self.train["data_dir"]
         return None if given is None else Path(given)
 
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """Databases that the run was trained on."""
+        return tuple(self.train.get("data", ("casme2",)))
+
     def save(self, path: Path) -> None:
         """Write the record as JSON."""
         with atomic_file(path) as temporary:

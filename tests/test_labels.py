@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from casme_tf.errors import UserError
-from casme_tf.labels import CLASSES, EMOTIONS, SCHEMES, class_of
+from casme_tf.labels import ALL_EMOTIONS, CLASSES, EMOTIONS, OBJECTIVE, SCHEMES, class_of
 
 # The sheet of 255 rows.
 SHEET = {"others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25}
@@ -75,7 +75,8 @@ def test_a_scheme_cannot_be_changed_and_travels_between_processes():
 
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 def test_each_emotion_is_in_one_class_at_most(scheme):
-    members = [emotion for group in scheme.emotions.values() for emotion in group]
-    assert all(scheme.emotions.values())
-    assert len(set(members)) == len(members)
-    assert set(members) <= set(EMOTIONS)
+    for rule in (scheme.emotions, *scheme.exceptions.values()):
+        members = [emotion for group in rule.values() for emotion in group]
+        assert all(rule.values())
+        assert len(set(members)) == len(members)
+        assert set(members) <= set(ALL_EMOTIONS if scheme.column == "emotion" else OBJECTIVE)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from casme_tf.cli import FACES, FaceOptions, keywords
+from casme_tf.errors import UserError
 from casme_tf.runs import RUNS
 
 
@@ -19,6 +20,14 @@ class PredictConfig:
     clip: str | None = None
     """A clip: a folder of frames, a video file, or the index of a camera, such as 0, which is
     recorded now. Onset and apex are found in it."""
+    clips: Path | None = None
+    """Many clips: a folder with folders of frames and videos in it, or a table (.csv, .xlsx) with
+    a column clip and, if known, onset, apex and fps. The answers are written to --out."""
+    out: Path = Path("answers.csv")
+    """Table of the answers for --clips, a row a movement; repeat an interrupted command to
+    continue it."""
+    workers: int = 1
+    """Processes that answer for --clips at a time; each holds a model of its own."""
     onset: str | None = None
     """The neutral frame: an image file, or with --clip the number of a frame, if it is known."""
     apex: str | None = None
@@ -48,11 +57,38 @@ class PredictConfig:
     faces: FaceOptions = FACES
 
 
+def _answer_many(options: PredictConfig) -> None:
+    from casme_tf.formatting import count
+    from casme_tf.recognition.clip_table import list_clips, predict_clips
+    from casme_tf.recognition.predict import model_path
+
+    taken = ("clip", "onset", "apex", "figure", "json")
+    if given := [f"--{name}" for name in taken if getattr(options, name)]:
+        raise UserError(f"--clips answers with a table. Received: {', '.join(given)} with it.")
+    table = predict_clips(
+        list_clips(options.clips or Path(), options.fps),
+        options.out,
+        model=model_path(options.runs, options.run, options.model),
+        scheme=options.scheme,
+        method=options.method,
+        cropped=options.cropped,
+        face_model=options.faces.face_model,
+        face_detector=options.faces.face_detector,
+        workers=options.workers,
+    )
+    for status, clips in table.groupby("status")["clip"].nunique().items():
+        print(f"{status}: {count(clips, 'clip')}")
+    print(options.out)
+
+
 def run(options: PredictConfig) -> None:
     """Answer for a pair of frames or a clip."""
     from casme_tf.recognition.predict import predict
 
-    made = predict(**keywords(options, "json"))
+    if options.clips is not None:
+        _answer_many(options)
+        return
+    made = predict(**keywords(options, "json", "clips", "out", "workers"))
     if options.json:
         print(json.dumps(made.to_json()))
         return

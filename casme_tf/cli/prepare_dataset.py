@@ -19,10 +19,13 @@ class PrepareConfig:
 
     raw: Path
     """Folder of the raw clips (CASME2-RAW) or of the authors' crops (Cropped)."""
-    coding: Path
-    """Coding sheet of CASME II, .xlsx or .csv."""
     out: Path
     """Folder to write to; run again, it does only what is missing or has changed."""
+    coding: Path | None = None
+    """Coding sheet, .xlsx, .xls or .csv; SMIC has none."""
+    database: str = "casme2"
+    """Database that the clips are of: casme2, casme, samm, smic/hs, smic/vis, smic/nir, casme3/a,
+    casme3/c, mmew, fourdme or dfme."""
     corrections: Path | None = None
     """Your corrections of the sheet (.csv), applied after those that come with this package."""
     shipped_corrections: Annotated[
@@ -51,6 +54,7 @@ def run(options: PrepareConfig) -> int:
         options.raw,
         options.coding,
         options.out,
+        database=options.database,
         corrections=corrections,
         leave_out=options.allow_missing,
         face_model=options.faces.face_model,

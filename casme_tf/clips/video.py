@@ -69,6 +69,10 @@ def open_frames(
     )
 
 
+VIDEO_SUFFIXES = {".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"}
+"""How the names of videos end, where a folder is searched for them."""
+
+
 class VideoFrames:
     """A video file. Frames are numbered from 0, and turned upright if the file says how."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,26 +16,36 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from casme_tf.arrays import digest
-from casme_tf.datasets.casme2 import frame_decoders, open_casme2
+from casme_tf.datasets.built import frame_decoders, open_dataset
+from casme_tf.datasets.databases import DATABASES, database_of
+from casme_tf.datasets.prepared import SHEET, STAND_IN
 from casme_tf.errors import UserError
-from casme_tf.labels import CLASSES, SCHEMES
+from casme_tf.labels import CLASSES, SCHEMES, Scheme
+from casme_tf.progress import progress
 
 __all__ = ["Pairs", "SchemeClips", "load_pairs", "select_clips"]
 
-_FIELDS = ("subject", "clip", "emotion", "action_units", "apex_source")
+_FIELDS = ("subject", "clip", "emotion", "objective", "action_units", "apex_source")
+
+COMPOSITE = "composite"
+"""The corpus of clips of several databases."""
+
+_NAMED = 5  # clips that a note names
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """All clips of the data set at one size.
+    """All clips of one or several data sets at one size.
 
     Attributes:
         frames: `onset` and `apex`, each `(n, size, size, 3)` uint8 RGB.
         labels: `(n,)` int64 class index.
-        clips: One row a clip: subject, clip, emotion, action_units, apex_source, class.
-        corpus: Corpus that the clips are of, one of `prepared.CORPORA`: "casme2" or "stand-in".
-        coding_sheet: Edition of the coding sheet, such as "edition of 2014 (255 rows)"; "" if the
-            data set was built by a version that did not note it.
+        clips: One row a clip: database, subject, clip, emotion, objective, action_units,
+            apex_source, class. Of several databases, subjects are named `DATABASE/SUBJECT`.
+        corpus: What the clips are of: the database, `stand-in` if they are drawn, or `composite`.
+        coding_sheet: Edition of the coding sheet, such as "edition of 2014 (255 rows)".
+        databases: The databases, in the order in which they were named.
+        missing: Clips of the tables that could not be prepared, with the same columns.
     """
 
     frames: dict[str, np.ndarray]
@@ -40,6 +53,8 @@ class Pairs:
     clips: pd.DataFrame
     corpus: str
     coding_sheet: str = ""
+    databases: tuple[str, ...] = ("casme2",)
+    missing: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -51,20 +66,53 @@ def resize_frame(frame: tf.Tensor, size: int) -> tf.Tensor:
     return tf.cast(tf.round(tf.clip_by_value(resized, 0, 255)), tf.uint8)
 
 
-def load_pairs(data_dir: Path | None, size: int) -> Pairs:
-    """Read the built data set `casme2` and resize its frames.
+def load_pairs(data_dir: Path | None, size: int, databases: Sequence[str] = ("casme2",)) -> Pairs:
+    """Read built data sets and resize their frames.
 
     Args:
         data_dir: Folder that `tfds build` wrote to; None for TFDS's default.
         size: Side of the frames, px.
+        databases: Names of `databases.DATABASES`. Default: CASME II.
 
     Returns:
-        All clips, in the data set's order.
+        All clips, in the data sets' order.
 
     Raises:
-        UserError: If the data set is not built, or was built by another version.
+        UserError: If a data set is not built or was built by another version, one is named twice,
+            or drawn clips would be mixed with others.
     """
-    builder = open_casme2(data_dir)
+    names = tuple(database_of(name).name for name in databases)
+    if not names or len(set(names)) < len(names):
+        received = " ".join(databases) or "none"
+        raise UserError(f"--data must name databases, each once. Received: {received}.")
+    loaded = [_load(name, data_dir, size) for name in names]
+    if len(loaded) == 1:
+        return loaded[0]
+    corpora = [pairs.corpus for pairs in loaded]
+    if len(set(corpora)) > 1 and STAND_IN in corpora:
+        listed = ", ".join(map(" of ".join, zip(names, corpora, strict=True)))
+        raise UserError(f"Drawn clips must not be mixed with others. Received: {listed}.")
+
+    def joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+        table = pd.concat(tables, ignore_index=True)
+        return table.assign(subject=table["database"] + "/" + table["subject"])
+
+    return Pairs(
+        {
+            name: np.concatenate([pairs.frames[name] for pairs in loaded])
+            for name in loaded[0].frames
+        },
+        np.concatenate([pairs.labels for pairs in loaded]),
+        joined([pairs.clips for pairs in loaded]),
+        STAND_IN if STAND_IN in corpora else COMPOSITE,
+        "; ".join(f"{p.databases[0]}: {p.coding_sheet}" for p in loaded if p.coding_sheet),
+        names,
+        joined([pairs.missing for pairs in loaded]),
+    )
+
+
+def _load(name: str, data_dir: Path | None, size: int) -> Pairs:
+    builder = open_dataset(name, data_dir)
     emotions = builder.info.features["emotion"].names
 
     def resized(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -84,17 +132,26 @@ def load_pairs(data_dir: Path | None, size: int) -> Pairs:
     rows = []
     corpora = set()
     for i, example in enumerate(dataset.as_numpy_iterator()):
-        for name, array in frames.items():
-            array[i] = example[name]
+        for frame, array in frames.items():
+            array[i] = example[frame]
         labels[i] = example["label"]
         corpora.add(example["corpus"].decode())
-        text = {name: example[name].decode() for name in _FIELDS if name != "emotion"}
+        text = {key: example[key].decode() for key in _FIELDS if key != "emotion"}
         rows.append(text | {"emotion": emotions[example["emotion"]]})
     clips = pd.DataFrame(rows, columns=list(_FIELDS))
-    clips = clips.assign(**{"class": np.asarray(CLASSES)[labels]})
+    clips["class"], clips["database"] = np.asarray(CLASSES)[labels], name
     (corpus,) = corpora  # the builder refuses a mixture
     metadata = builder.info.metadata or {}
-    return Pairs(frames, labels, clips, corpus, metadata.get("coding_sheet", ""))
+    lacking = pd.DataFrame(json.loads(metadata.get("missing", "[]")), columns=list(_FIELDS[:4]))
+    return Pairs(
+        frames,
+        labels,
+        clips,
+        corpus,
+        metadata.get("coding_sheet", ""),
+        (name,),
+        lacking.assign(database=name, apex_source=SHEET),
+    )
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -117,9 +174,10 @@ class SchemeClips:
         labels: `(n,)` int class of each clip.
         frames: `onset` and `apex`, each `(n, S, S, 3)` uint8 RGB; of published motion images
             `motion` instead, see `motion_images`.
-        corpus: Corpus that the clips are of, one of `prepared.CORPORA`, or `motion-images`.
+        corpus: What the clips are of: a database, `stand-in`, `composite` or `motion-images`.
         coding_sheet: Edition of their coding sheet; "" if unknown.
         databases: Databases that the clips are of, where subjects are named `DATABASE/SUBJECT`.
+        notes: Where a published table gives other clips, one line each.
     """
 
     classes: tuple[str, ...]
@@ -130,6 +188,7 @@ class SchemeClips:
     corpus: str
     coding_sheet: str = ""
     databases: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> np.ndarray:
@@ -168,10 +227,18 @@ def select_clips(pairs: Pairs, scheme: str) -> SchemeClips:
         scheme: One of `labels.SCHEMES`.
 
     Raises:
-        UserError: If it keeps none.
+        UserError: If it keeps none, is not defined for a database, or has other classes in one.
     """
     chosen = SCHEMES[scheme]
-    kept, labels = chosen.select(pairs.clips["emotion"])
+    classes = {tuple(chosen.rule(database)) for database in pairs.databases}
+    if len(classes) > 1:
+        raise UserError(
+            f"The scheme {scheme} must have the same classes in {', '.join(pairs.databases)}. "
+            f"Received: {' and '.join(', '.join(each) for each in sorted(classes))}. "
+            "Choose another --scheme."
+        )
+    parts = [_selected(pairs.clips, chosen, name) for name in pairs.databases]
+    kept, labels = (np.concatenate(each) for each in zip(*parts, strict=True))
     if not len(kept):
         raise UserError(
             f"The scheme {scheme} must keep some clips. Received: {len(pairs)} clips of other "
@@ -181,5 +248,60 @@ def select_clips(pairs: Pairs, scheme: str) -> SchemeClips:
     frames = {name: array[kept] for name, array in pairs.frames.items()}
     subjects, names = (clips[column].to_numpy(dtype=str) for column in ("subject", "clip"))
     return SchemeClips(
-        chosen.classes, names, subjects, labels, frames, pairs.corpus, pairs.coding_sheet
+        classes.pop(),
+        names,
+        subjects,
+        labels,
+        frames,
+        pairs.corpus,
+        pairs.coding_sheet,
+        pairs.databases if len(pairs.databases) > 1 else (),
+        tuple(note for name in pairs.databases for note in _shortfall(pairs, chosen, name)),
     )
+
+
+def announce(clips: SchemeClips) -> SchemeClips:
+    """Print what is unusual about the clips, and return them."""
+    for note in clips.notes:
+        progress.write(f"note: {note}", file=sys.stderr)
+    return clips
+
+
+def _selected(clips: pd.DataFrame, scheme: Scheme, database: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of a database that a scheme keeps, and their classes."""
+    rows = np.flatnonzero(clips["database"] == database)
+    of_sheet = (clips["apex_source"] == SHEET).to_numpy()[rows]
+    if database in scheme.with_apex and of_sheet.any():  # of a sheet without apexes, all stay
+        rows = rows[of_sheet]
+    kept, labels = scheme.select(clips[scheme.column].iloc[rows], database)
+    return rows[kept], labels
+
+
+def _shortfall(pairs: Pairs, scheme: Scheme, database: str) -> Iterator[str]:
+    """Say where the clips of a scheme are others than those of the database's published table."""
+    if pairs.corpus == STAND_IN:
+        return
+    rows, _ = _selected(pairs.clips, scheme, database)
+    found = pairs.clips.iloc[rows]
+    for expected in DATABASES[database].expected:
+        if expected.scheme != scheme.name or expected.edition not in pairs.coding_sheet:
+            continue
+        clips, subjects = sum(expected.classes.values()), found["subject"].nunique()
+        if (len(found), subjects) != (clips, expected.subjects):
+            yield (
+                f"{scheme.name} of {DATABASES[database].title}: expected {clips} clips of "
+                f"{expected.subjects} subjects, found {len(found)} of {subjects}"
+                + _named(pairs.missing, scheme, database)
+            )
+
+
+def _named(missing: pd.DataFrame, scheme: Scheme, database: str) -> str:
+    """Name the missing clips that the scheme would keep."""
+    if missing.empty:
+        return ""
+    rows, _ = _selected(missing, scheme, database)
+    clips = missing.iloc[rows]
+    names = (clips["subject"] + "/" + clips["clip"]).tolist()
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    are = "is" if len(names) == 1 else "are"
+    return f": {', '.join(names[:_NAMED])}{more} {are} missing" if names else ""

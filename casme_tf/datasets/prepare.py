@@ -29,18 +29,36 @@ from casme_tf.clips.detector import (
 from casme_tf.clips.frames import Frame
 from casme_tf.clips.images import JPEG_QUALITY, JPEG_SUBSAMPLING, encode_jpeg, read_rgb
 from casme_tf.clips.tracking import FaceTracker
-from casme_tf.datasets.coding_sheet import SHIPPED_CORRECTIONS, Clip, read_coding_sheet
-from casme_tf.datasets.prepared import CASME2, STAND_IN, Manifest, ManifestRow, find_stand_in_record
-from casme_tf.datasets.raw_clips import FrameFiles, FramePair, find_frames, find_pair, find_root
+from casme_tf.datasets.coding_sheet import (
+    SHIPPED_CORRECTIONS,
+    Clip,
+    CodingSheet,
+    read_coding_sheet,
+)
+from casme_tf.datasets.databases import Database, database_of
+from casme_tf.datasets.prepared import (
+    SHEET,
+    STAND_IN,
+    Manifest,
+    ManifestRow,
+    find_stand_in_record,
+    write_missing,
+)
+from casme_tf.datasets.raw_clips import (
+    FrameFiles,
+    FramePair,
+    find_frames,
+    find_pair,
+    find_root,
+    missing_frames,
+    read_folders,
+)
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_folder, explain_write_errors
 from casme_tf.formatting import count
 from casme_tf.progress import progress
 
 __all__ = ["Preparation", "prepare_dataset"]
-
-SHEET = "sheet"
-"""Source of an apex that the coding sheet names."""
 
 SPOTTING_VERSION = "1"
 """Raise it when the same frames get another apex."""
@@ -85,10 +103,8 @@ def spot_missing(
 ONSET_NAME = "onset_frame.jpg"
 APEX_NAME = "apex_frame.jpg"
 
-FPS = 200
-"""Frames a second of CASME II's camera."""
-
 FOLDER_PREFIX = "ROI_"
+_NAMED = 5  # clips that a note names
 
 
 @dataclass(frozen=True)
@@ -133,7 +149,7 @@ class ClipCropper:
             clip=clip.clip,
             **annotation_cells(clip),
             apex_source=source,
-            fps=str(FPS),
+            fps=f"{clip.fps:g}",
             box_x=str(box.x),
             box_y=str(box.y),
             box_width=str(box.width),
@@ -154,7 +170,7 @@ class ClipCropper:
     def _spot(self, files: FrameFiles, clip: Clip) -> tuple[FramePair, Clip]:
         assert self.detector is not None
         detector = SharedDetector(self.detector, self.lock)
-        pair, found = spot_missing(files, detector, self.method, FPS)
+        pair, found = spot_missing(files, detector, self.method, clip.fps)
         if not found.moved or found.clearness < CLEAR:
             with self.lock:
                 self.unclear.append(f"{clip.subject}/{clip.clip}")
@@ -185,6 +201,7 @@ def annotation_cells(clip: Clip) -> dict[str, str]:
         "offset": "" if clip.offset is None else str(clip.offset),
         "action_units": clip.action_units,
         "emotion": clip.emotion,
+        "objective": clip.objective,
     }
 
 
@@ -238,9 +255,10 @@ class Preparation:
 
 def prepare_dataset(
     raw: Path,
-    coding: Path,
+    coding: Path | None,
     out: Path,
     *,
+    database: str = "casme2",
     corrections: Sequence[Path] = (SHIPPED_CORRECTIONS,),
     leave_out: bool = False,
     face_model: Path | None = None,
@@ -258,10 +276,12 @@ def prepare_dataset(
 
     Args:
         raw: Folder of the raw clips or of the authors' crops; see `raw_clips.find_root`.
-        coding: Coding sheet; see `coding_sheet.read_coding_sheet`.
+        coding: Coding sheet; see `coding_sheet.read_coding_sheet`. None for a database without
+            one: its clips are those of its folders.
         out: Folder to write `subXX/ROI_<clip>/onset_frame.jpg`, `apex_frame.jpg` and
             `manifest.csv` to (see `manifest.ManifestRow`): new, or one of an earlier run on the
             same corpus.
+        database: One of `databases.DATABASES`. Default: CASME II.
         corrections: Corrections files of the sheet, applied in this order. Default: the one that
             comes with this package.
         leave_out: Leave out rows of the sheet that cannot be read. Default: they are an error.
@@ -282,13 +302,12 @@ def prepare_dataset(
     out = Path(out)
     if workers is not None and workers < 1:
         raise UserError(f"The number of workers must be at least 1. Received: {workers}.")
-    sheet = read_coding_sheet(coding, corrections=corrections, leave_out=leave_out)
-    root = find_root(raw)
+    source = database_of(database)
+    sheet, root = _read(raw, coding, source, corrections=corrections, leave_out=leave_out)
     record = find_stand_in_record(root)
-    manifest = Manifest(out, STAND_IN if record else CASME2, sheet.version)
-    planner = _Planner(
-        root, out, {row.key: row for row in manifest.rows}, _recipes(face_model), spot
-    )
+    manifest = Manifest(out, source.name, STAND_IN if record else source.name, sheet.version)
+    earlier = {row.key: row for row in manifest.rows}
+    planner = _Planner(root, source, out, earlier, _recipes(face_model), spot)
 
     with _threads(workers) as threads:
         outcomes: list[CropTask | ManifestRow | UserError] = list(
@@ -297,8 +316,8 @@ def prepare_dataset(
     if all(isinstance(outcome, UserError) for outcome in outcomes):
         first = sheet.clips[0]
         raise UserError(
-            f"Clips of {coding} must be found in {root}. Received: none of {len(outcomes)}; the "
-            f"first, {first.subject}/{first.clip}: {outcomes[0]}"
+            f"Clips of {coding or source.title} must be found in {root}. Received: none of "
+            f"{len(outcomes)}; the first, {first.subject}/{first.clip}: {outcomes[0]}"
         )
     tasks = {i: task for i, task in enumerate(outcomes) if isinstance(task, CropTask)}
     detecting = any(
@@ -323,6 +342,8 @@ def prepare_dataset(
             outcome = planner.kept(clip)
         if isinstance(outcome, ManifestRow):
             rows.append(outcome)
+    there = {row.key for row in rows}
+    write_missing(out, [clip for clip in sheet.clips if (clip.subject, clip.clip) not in there])
     removed = _tidy(out, rows, manifest)
     prepared = sum(isinstance(outcomes[i], ManifestRow) for i in tasks)
     return Preparation(
@@ -332,6 +353,7 @@ def prepare_dataset(
         notes=(
             *_corpus_notes(record),
             *sheet.notes,
+            *_gap_notes(planner.gaps),
             *_spotting_notes(rows, cropper.unclear),
             *_face_notes(rows),
             *removed,
@@ -339,6 +361,29 @@ def prepare_dataset(
         left_out=sheet.left_out,
         sheet=sheet.version,
     )
+
+
+def _read(
+    raw: Path,
+    coding: Path | None,
+    database: Database,
+    *,
+    corrections: Sequence[Path],
+    leave_out: bool,
+) -> tuple[CodingSheet, Path]:
+    """Return the clips of a table, or of a database without one, and the folder they lie in."""
+    if not database.columns:
+        if coding is not None:
+            raise UserError(
+                f"{database.title} has no table: its clips are named by their folders. "
+                f"Received: --coding {coding}. Leave it out."
+            )
+        root = find_root(raw, database)
+        return read_folders(root, database), root
+    if coding is None:
+        raise UserError(f"--coding must name the table of {database.title}. Received: none.")
+    sheet = read_coding_sheet(coding, database, corrections=corrections, leave_out=leave_out)
+    return sheet, find_root(raw, database)
 
 
 @contextmanager
@@ -356,14 +401,18 @@ class _Planner:
     """Tells the clips that have to be cropped from those that an earlier run has done."""
 
     root: Path
+    database: Database
     out: Path
     earlier: dict[tuple[str, str], ManifestRow]
     recipes: dict[bool, str]  # by whether the frames are cropped already
     spot: Method | None
+    gaps: dict[str, int] = field(default_factory=dict)  # frames that are missing, by clip
 
     def plan(self, clip: Clip) -> CropTask | ManifestRow | UserError:
         try:
             task = self._task(clip)
+            if missing := missing_frames(self.root, clip, self.database):
+                self.gaps[f"{clip.subject}/{clip.clip}"] = missing
         except UserError as error:
             return error
         row = self.earlier.get((clip.subject, clip.clip))
@@ -377,10 +426,10 @@ class _Planner:
 
     def _task(self, clip: Clip) -> CropTask:
         if clip.apex is None and self.spot is not None:
-            frames = find_frames(self.root, clip)
+            frames = find_frames(self.root, clip, self.database)
             recipe = f"{self.recipes[frames.cropped]}-{self.spot}-{SPOTTING_VERSION}"
             return CropTask(clip, frames, recipe, files_digest(*frames.paths))
-        pair = find_pair(self.root, clip)
+        pair = find_pair(self.root, clip, self.database)
         recipe = self.recipes[pair.cropped]
         return CropTask(clip, pair, recipe, files_digest(pair.onset, pair.apex))
 
@@ -423,7 +472,7 @@ def _recipes(face_model: Path | None) -> dict[bool, str]:
 def _tidy(out: Path, rows: list[ManifestRow], manifest: Manifest) -> list[str]:
     """Make the folder hold what the rows say and nothing else of ours; return what was removed."""
     listed = {clip_folder(out, *row.key) for row in rows}
-    unlisted = [path for path in sorted(out.glob(f"sub*/{FOLDER_PREFIX}*")) if path not in listed]
+    unlisted = [path for path in sorted(out.glob(f"*/{FOLDER_PREFIX}*")) if path not in listed]
     if manifest.complete and (unlisted or rows != manifest.rows or not manifest.current):
         manifest.begin()
     with explain_write_errors(out):
@@ -433,7 +482,7 @@ def _tidy(out: Path, rows: list[ManifestRow], manifest: Manifest) -> list[str]:
             _remove_if_empty(folder)
             _remove_if_empty(folder.parent)
         # What a killed run was in the middle of writing.
-        for leftover in out.glob(f"sub*/.{FOLDER_PREFIX}*"):
+        for leftover in out.glob(f"*/.{FOLDER_PREFIX}*"):
             shutil.rmtree(leftover)
         for leftover in out.glob(".manifest*.tmp.csv"):
             leftover.unlink()
@@ -454,6 +503,18 @@ def _corpus_notes(record: Path | None) -> list[str]:
     if record is None:
         return []
     return [f"stand-in data: {record} says that the clips are drawn, not those of CASME II."]
+
+
+def _gap_notes(gaps: dict[str, int]) -> list[str]:
+    """Say of how many clips frames between onset and offset are not on disk."""
+    if not gaps:
+        return []
+    named = [f"{clip} ({number})" for clip, number in sorted(gaps.items())]
+    more = ", …" if len(named) > _NAMED else ""
+    return [
+        f"{count(sum(gaps.values()), 'frame')} between onset and offset missing in "
+        f"{count(len(gaps), 'clip')}: {', '.join(named[:_NAMED])}{more}"
+    ]
 
 
 def _spotting_notes(rows: list[ManifestRow], unclear: list[str]) -> list[str]:

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from casme_tf.clips.images import read_rgb
-from casme_tf.datasets.spreadsheet import (
-    parse_clip,
-    parse_emotion,
-    parse_frame,
-    parse_subject,
-    read_tables,
-)
+from casme_tf.datasets.coding_sheet import Clip
+from casme_tf.datasets.databases import CASME2, Database
+from casme_tf.datasets.spreadsheet import parse_clip, parse_fps, parse_frame, read_tables
 from casme_tf.errors import UserError, UserErrors, command
 from casme_tf.files import atomic_file, explain_write_errors
 
 __all__ = ["ManifestRow", "PreparedClip", "read_prepared_folder"]
 
-CASME2 = "casme2"
-"""Clips in the layout of CASME II that nothing shows to be drawn."""
-
 STAND_IN = "stand-in"
 """Clips that `synthesize` drew: no figure measured on them is one of CASME II."""
-
-CORPORA = (CASME2, STAND_IN)
 
 ARGUMENTS_FILE = "corpus.json"
 """What `synthesize` writes next to the clips that it draws."""
@@ -63,7 +54,12 @@ def _is_record(path: Path) -> bool:
     return isinstance(content, dict) and content.keys() >= _KEYS
 
 
+SHEET = "sheet"
+"""Source of an apex that the coding sheet names."""
+
 MANIFEST = "manifest.csv"
+MISSING = "missing.csv"
+"""Clips of the table that could not be prepared."""
 PARTIAL = "manifest.partial.csv"
 
 
@@ -78,7 +74,8 @@ class ManifestRow:
         apex: Index of the apex frame.
         offset: Index of the offset frame, or "".
         action_units: As in the coding sheet, or "".
-        emotion: One of `labels.EMOTIONS`.
+        emotion: One of `labels.ALL_EMOTIONS`.
+        objective: Objective class, "I" to "VII", or "".
         apex_source: Where the apex came from: "sheet", or such as "spotted-flow".
         fps: Frames a second of the camera.
         box_x: Left side of the crop in the source frame, px.
@@ -102,6 +99,7 @@ class ManifestRow:
     offset: str
     action_units: str
     emotion: str
+    objective: str
     apex_source: str
     fps: str
     box_x: str
@@ -125,36 +123,36 @@ class ManifestRow:
 
 _ROW_COLUMNS = [column.name for column in fields(ManifestRow)]
 # First, since the last cell of a line can be torn.
-_FOLDER_COLUMNS = ["corpus", "coding_sheet"]
+_FOLDER_COLUMNS = ["database", "corpus", "coding_sheet"]
 _COLUMNS = [*_FOLDER_COLUMNS, *_ROW_COLUMNS]
 
 
 class Manifest:
     """The manifest of a folder of prepared clips."""
 
-    def __init__(self, folder: Path, corpus: str, sheet: str) -> None:
-        self._corpus, self._sheet = corpus, sheet
+    def __init__(self, folder: Path, database: str, corpus: str, sheet: str) -> None:
+        self._about = [database, corpus, sheet]
         self._final = folder / MANIFEST
         self._partial = folder / PARTIAL
         self.complete = self._final.is_file()
         if folder.exists() and not folder.is_dir():
             raise UserError(f"The output must be a folder. Received: {folder}, a file.")
         self.rows: list[ManifestRow] = []
-        corpora: set[str] = set()
-        sheets: set[str] = set()
+        about: set[tuple[str, ...]] = set()
         if self.complete or self._partial.is_file():
-            self.rows, corpora, sheets = _read(self._final if self.complete else self._partial)
+            self.rows, about = _read(self._final if self.complete else self._partial)
         elif folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir()):
             raise UserError(
                 "The output must be a new folder or one that this command wrote. Received: "
                 f"{folder}, which holds files but no {MANIFEST}. Choose another folder."
             )
-        if others := sorted(corpora - {corpus}):
+        wanted = _corpus(database, corpus)
+        if others := sorted({_corpus(*each[:2]) for each in about} - {wanted}):
             raise UserError(
-                f"A folder must hold clips of one corpus, here {corpus}. Received: {folder}, which "
+                f"A folder must hold clips of one corpus, here {wanted}. Received: {folder}, which "
                 f"holds clips of {', '.join(others)}. Choose another folder, or delete that one."
             )
-        self.current = sheets == {sheet} or not self.rows
+        self.current = about == {tuple(self._about)} or not self.rows
 
     def begin(self) -> None:
         """Mark the folder as incomplete."""
@@ -190,11 +188,16 @@ class Manifest:
             writer.writerows(map(self._cells, rows))
 
     def _cells(self, row: ManifestRow) -> list[str]:
-        return [self._corpus, self._sheet, *asdict(row).values()]
+        return [*self._about, *asdict(row).values()]
 
 
-def _read(path: Path) -> tuple[list[ManifestRow], set[str], set[str]]:
-    """Return the clips, their corpora and their sheets."""
+def _corpus(database: str, corpus: str) -> str:
+    """Name a corpus for messages."""
+    return corpus if corpus != STAND_IN or database == CASME2.name else f"{corpus} ({database})"
+
+
+def _read(path: Path) -> tuple[list[ManifestRow], set[tuple[str, ...]]]:
+    """Return the clips, and the different contents of `_FOLDER_COLUMNS`."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *lines = list(csv.reader(file)) or [[]]
@@ -210,13 +213,31 @@ def _read(path: Path) -> tuple[list[ManifestRow], set[str], set[str]]:
     # The last line of a partial manifest may be torn.
     lines = [line for line in lines if len(line) == len(header)]
     rows = [ManifestRow(*line[len(_FOLDER_COLUMNS) :]) for line in lines]
-    corpora, sheets = ({line[i] for line in lines} for i in range(len(_FOLDER_COLUMNS)))
-    return list({row.key: row for row in rows}.values()), corpora, sheets
+    about = {tuple(line[: len(_FOLDER_COLUMNS)]) for line in lines}
+    return list({row.key: row for row in rows}.values()), about
 
 
-def prepare_command(folder: Path | str = "prepared_dataset") -> str:
+def write_missing(folder: Path, clips: Iterable[Clip]) -> None:
+    """Write the clips that could not be prepared into a prepared folder; nothing if there is none.
+
+    Figures of a class scheme are known clip by clip for some databases, so that a clip that is
+    missing can be named.
+    """
+    path = folder / MISSING
+    lines = [",".join([c.subject, c.clip, c.emotion, c.objective]) for c in clips]
+    with explain_write_errors(path):
+        path.unlink(missing_ok=True)
+    if lines:
+        with atomic_file(path) as temporary:
+            temporary.write_text("\n".join(["subject,clip,emotion,objective", *lines]) + "\n")
+
+
+def prepare_command(folder: Path | str = "prepared_dataset", database: Database = CASME2) -> str:
     """Return the command that makes a prepared folder."""
-    given = ("--raw", "CASME2-RAW", "--coding", "CASME2-coding-20140508.xlsx")
+    given: tuple[str, ...] = ("--raw", "CASME2-RAW", "--coding", "CASME2-coding-20140508.xlsx")
+    if database is not CASME2:
+        coding = ("--coding", f"{database.dataset}.xlsx") if database.columns else ()
+        given = ("--database", database.name, "--raw", database.dataset.upper(), *coding)
     return command("casme-tf", "prepare-dataset", *given, "--out", folder)
 
 
@@ -232,7 +253,7 @@ _REQUIRED = (
     "apex_source",
     "fps",
 )
-_OPTIONAL = ("coding_sheet",)
+_OPTIONAL = ("database", "coding_sheet", "objective")
 _JPEG_START = b"\xff\xd8\xff"
 
 
@@ -241,7 +262,8 @@ class PreparedClip:
     """One clip of a prepared folder.
 
     Args:
-        corpus: Corpus that it is of, one of `CORPORA`.
+        database: Database in whose layout it is, one of `databases.DATABASES`.
+        corpus: Corpus that it is of, the database, or `STAND_IN`.
         coding_sheet: Edition of its coding sheet; "" if unknown.
         subject: Subject such as "sub01".
         clip: Clip such as "EP02_01f".
@@ -251,11 +273,13 @@ class PreparedClip:
         apex: Index of the apex frame.
         offset: Index of the offset frame; `None` if unknown.
         action_units: As the coding sheet writes them; "" if none.
-        emotion: One of `labels.EMOTIONS`.
+        emotion: One of `labels.ALL_EMOTIONS`.
+        objective: Objective class, "I" to "VII"; "" if unknown.
         apex_source: Where the apex came from, such as "sheet".
         fps: Frames per second of the raw clip.
     """
 
+    database: str
     corpus: str
     coding_sheet: str
     subject: str
@@ -267,15 +291,19 @@ class PreparedClip:
     offset: int | None
     action_units: str
     emotion: str
+    objective: str
     apex_source: str
     fps: float
 
 
-def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
+def read_prepared_folder(
+    folder: Path | str, database: Database = CASME2
+) -> tuple[PreparedClip, ...]:
     """Read a prepared folder, and make sure that manifest and images agree.
 
     Args:
         folder: Holds manifest.csv and subXX/ROI_<clip>/{onset_frame,apex_frame}.jpg.
+        database: Whose clips it must hold.
 
     Returns:
         Its clips, sorted by subject and clip.
@@ -291,22 +319,31 @@ def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
     if not manifest.is_file():
         raise UserError(
             f"A prepared folder must hold manifest.csv. Received: {folder} without it. Make it: "
-            f"{prepare_command(folder)}"
+            f"{prepare_command(folder, database)}"
         )
     table = read_tables(manifest)[0]
     missing = table.missing(_REQUIRED)
     if missing:
         raise UserError(
             f"{manifest} must have the columns {', '.join(_REQUIRED)}, each once. "
-            f"Not there once: {', '.join(missing)}. Make it again: {prepare_command(folder)}"
+            f"Not there once: {', '.join(missing)}. Make it again: "
+            f"{prepare_command(folder, database)}"
         )
     problems: list[str] = []
     clips: dict[tuple[str, str], PreparedClip] = {}
     listed: set[Path] = set()
     columns = (*_REQUIRED, *(name for name in _OPTIONAL if not table.missing([name])))
-    for number, cells in table.records({name: name for name in columns}):
+    records = list(table.records({name: name for name in columns}))
+    databases = {cells.get("database") or CASME2.name for _, cells in records}
+    if others := sorted(databases - {database.name}):
+        raise UserError(
+            f"The prepared folder must be that of {database.title}. Received: {folder}, with clips "
+            f"of {', '.join(others)}. Build that data set, or prepare: "
+            f"{prepare_command(database=database)}"
+        )
+    for number, cells in records:
         listed.add(_clip_folder(folder, cells["subject"], cells["clip"]))
-        clip, row_problems = _prepared_clip(folder, cells)
+        clip, row_problems = _prepared_clip(folder, cells, database)
         if clip is not None and (clip.subject, clip.clip) in clips:
             row_problems.append("a clip must be listed once. Received: listed again.")
         elif clip is not None:
@@ -315,7 +352,7 @@ def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
         problems += [f"{where}: {problem}" for problem in row_problems]
     for clip in clips.values():
         problems += _image_problems(clip)
-    for path in sorted(folder.glob("sub*/ROI_*")):
+    for path in sorted(folder.glob("*/ROI_*")):
         if path not in listed:
             problems.append(f"{path} must have a row in manifest.csv. Received: none.")
     if not problems and not clips:
@@ -323,7 +360,7 @@ def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
     if problems:
         raise UserErrors(
             f"{folder} must hold two whole images for each row of manifest.csv "
-            f"(problems: {len(problems)}). Make it again: {prepare_command(folder)}",
+            f"(problems: {len(problems)}). Make it again: {prepare_command(folder, database)}",
             problems,
         )
     counts = Counter(clip.corpus for clip in clips.values())
@@ -331,7 +368,7 @@ def read_prepared_folder(folder: Path | str) -> tuple[PreparedClip, ...]:
         held = " and ".join(f"{counts[name]} of {name}" for name in sorted(counts))
         raise UserError(
             f"A prepared folder must hold clips of one corpus. Received: {folder}, with {held}. "
-            f"Prepare each corpus into a folder of its own: {prepare_command()}"
+            f"Prepare each corpus into a folder of its own: {prepare_command(database=database)}"
         )
     return tuple(clips[key] for key in sorted(clips))
 
@@ -340,19 +377,22 @@ def _clip_folder(folder: Path, subject: str, clip: str) -> Path:
     return folder / subject / f"ROI_{clip}"
 
 
-def _prepared_clip(folder: Path, cells: dict[str, str]) -> tuple[PreparedClip | None, list[str]]:
+def _prepared_clip(
+    folder: Path, cells: dict[str, str], database: Database
+) -> tuple[PreparedClip | None, list[str]]:
     parsers: dict[str, Callable[[str, str], Any]] = {
-        "corpus": _parse_corpus,
-        "subject": parse_subject,
+        "corpus": partial(_one_of, (database.name, STAND_IN)),
+        "subject": database.subject_name,
         "clip": parse_clip,
         "onset": _parse_required_frame,
         "apex": _parse_required_frame,
         "offset": parse_frame,
-        "emotion": parse_emotion,
-        "fps": _parse_fps,
+        "emotion": partial(_one_of, database.emotions),
+        "fps": parse_fps,
     }
     fields: dict[str, Any] = {name: cells[name] for name in ("action_units", "apex_source")}
     fields |= {name: cells.get(name, "") for name in _OPTIONAL}
+    fields["database"] = fields["database"] or CASME2.name
     problems = []
     for name, parse in parsers.items():
         try:
@@ -366,10 +406,10 @@ def _prepared_clip(folder: Path, cells: dict[str, str]) -> tuple[PreparedClip | 
     return PreparedClip(**fields), []
 
 
-def _parse_corpus(text: str, column: str) -> str:
-    if text not in CORPORA:
+def _one_of(known: Sequence[str], text: str, column: str) -> str:
+    if text not in known:
         raise UserError(
-            f"{column} must be one of {', '.join(CORPORA)}. Received: {text or 'nothing'}."
+            f"{column} must be one of {', '.join(known)}. Received: {text or 'nothing'}."
         )
     return text
 
@@ -379,16 +419,6 @@ def _parse_required_frame(text: str, column: str) -> int:
     if frame is None:
         raise UserError(f"{column} must be a frame number. Received: {text or 'nothing'}.")
     return frame
-
-
-def _parse_fps(text: str, column: str) -> float:
-    try:
-        fps = float(text)
-    except ValueError:
-        fps = math.nan
-    if not 0 < fps < math.inf:
-        raise UserError(f"{column} must be a number above 0. Received: {text or 'nothing'}.")
-    return fps
 
 
 def _image_problems(clip: PreparedClip) -> list[str]:

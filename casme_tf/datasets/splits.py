@@ -167,9 +167,45 @@ def grouped_k_fold(
     return list(_folds("kfold", named, subjects, classes, seed=seed, validation=validation))
 
 
+def leave_one_database_out(
+    subjects: np.ndarray, classes: np.ndarray, *, seed: int, validation: bool = True
+) -> list[Split]:
+    """Test on one database at a time, fit on the others; subjects are named `DATABASE/SUBJECT`."""
+    subjects, classes = check_clips(subjects, classes)
+    databases = _databases(subjects)
+    names = dict.fromkeys(databases.tolist())
+    tests = ((name, np.flatnonzero(databases == name)) for name in names)
+    protocol = "leave-one-database-out"
+    return list(_folds(protocol, tests, subjects, classes, seed=seed, validation=validation))
+
+
+def database_holdout(
+    subjects: np.ndarray, classes: np.ndarray, *, seed: int, validation: bool = True
+) -> list[Split]:
+    """Test on the last database, fit on the others; subjects are named `DATABASE/SUBJECT`."""
+    subjects, classes = check_clips(subjects, classes)
+    databases = _databases(subjects)
+    tests = iter([(str(databases[-1]), np.flatnonzero(databases == databases[-1]))])
+    protocol = "holdout-database"
+    return list(_folds(protocol, tests, subjects, classes, seed=seed, validation=validation))
+
+
+def _databases(subjects: np.ndarray) -> np.ndarray:
+    """Return the database of each subject."""
+    databases = np.array([subject.rpartition("/")[0] for subject in subjects])
+    if len(names := np.unique(databases)) < 2:
+        raise UserError(
+            "Holding out a database needs clips of several. Received: "
+            f"{names[0] or 'clips of one'}. Name several with --data."
+        )
+    return databases
+
+
 PROTOCOLS: dict[str, Callable[..., list[Split]]] = {
     "loso": leave_one_subject_out,
     "kfold": grouped_k_fold,
+    "leave-one-database-out": leave_one_database_out,
+    "holdout-database": database_holdout,
     "subject-holdout": subject_holdout,
     "random": random_split,
 }
@@ -179,7 +215,7 @@ and kfold also `k`."""
 TRAININGS = {name: PROTOCOLS[name] for name in ("subject-holdout", "random")} | {ALL: all_clips}
 """The splits that one model is trained on, by name, as `PROTOCOLS`."""
 
-CROSS_VALIDATIONS = ("loso", "kfold")
+CROSS_VALIDATIONS = ("loso", "kfold", "leave-one-database-out")
 """The protocols that test every clip exactly once."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from pathlib import Path
 import pandas as pd
 
 from casme_tf.errors import UserError
-from casme_tf.labels import EMOTIONS
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,8 @@ def _key(name: str) -> str:
     return "".join(character for character in name.casefold() if character.isalnum())
 
 
-MISSING_FRAME = ("", "/")
+MISSING_FRAME = ("", "/", "-1", "nan", "NaN")
 """Content of a cell when there is no such frame."""
-
-
-_SUBJECT = re.compile(r"(?:sub(?:ject)?[\s_-]*)?(\d{1,6})(?:\.0+)?", re.IGNORECASE | re.ASCII)
 
 
 _FRAME = re.compile(r"(\d{1,9})(?:\.0+)?|(?:reg_)?img(\d{1,9})\.\w+", re.IGNORECASE | re.ASCII)
@@ -144,15 +141,8 @@ _FRAME = re.compile(r"(\d{1,9})(?:\.0+)?|(?:reg_)?img(\d{1,9})\.\w+", re.IGNOREC
 
 _CLIP = re.compile(r"\w(?:[\w .-]*\w)?")
 
-
-def parse_subject(text: str, column: str = "Subject") -> str:
-    """Return a subject's name as CASME II writes it in folders."""
-    match = _SUBJECT.fullmatch(text)
-    if match is None or int(match[1]) == 0:
-        raise UserError(
-            f"{column} must be a subject's number such as 1, 01 or sub01. Received: {_said(text)}."
-        )
-    return f"sub{int(match[1]):02d}"
+_UNIT = r"(?:[LRTBAM]|AD|AU|FAC)*\s?\d+\s?[A-E]?(?:/[A-E])?"
+_UNITS = re.compile(rf"\??{_UNIT}\??(?:\+\??{_UNIT}\??)*", re.IGNORECASE)
 
 
 def parse_clip(text: str, column: str = "Filename") -> str:
@@ -166,7 +156,7 @@ def parse_clip(text: str, column: str = "Filename") -> str:
 
 
 def parse_frame(text: str, column: str) -> int | None:
-    """Return a frame's index N, which is the N of `imgN.jpg`; `None` for a blank or `/`."""
+    """Return a frame's number, the N of `imgN.jpg`; `None` if the cell says that there is none."""
     if text in MISSING_FRAME:
         return None
     match = _FRAME.fullmatch(text)
@@ -178,17 +168,26 @@ def parse_frame(text: str, column: str) -> int | None:
     return int(match[1] or match[2])
 
 
-def parse_emotion(text: str, column: str = "Estimated Emotion") -> str:
-    """Return the emotion in the spelling of `labels.EMOTIONS`."""
-    emotion = text.casefold()
-    if emotion not in EMOTIONS:
-        raise UserError(f"{column} must be one of {', '.join(EMOTIONS)}. Received: {_said(text)}.")
-    return emotion
+def parse_fps(text: str, column: str) -> float:
+    """Return frames a second."""
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = math.nan
+    if not 0 < fps < math.inf:
+        raise UserError(f"{column} must be a number above 0. Received: {text or 'nothing'}.")
+    return fps
 
 
 def parse_action_units(text: str) -> str:
-    """Return the action units as the sheet writes them; a lone number loses a trailing `.0`."""
-    return re.sub(r"^(\d+)\.0+$", r"\1", text)
+    """Return action units separated by `+`; a lone number loses a trailing `.0`."""
+    units = re.sub(r"^(\d+)\.0+$", r"\1", text)
+    return re.sub(r"\s*[,\uff0c+]\s*", "+", units).strip("+")
+
+
+def are_action_units(text: str) -> bool:
+    """Return whether text is such as "4", "R4B+?12" or "AD19": side, number, intensity, doubt."""
+    return text in ("", "?") or _UNITS.fullmatch(text) is not None
 
 
 def _said(text: str) -> str:

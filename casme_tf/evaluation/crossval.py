@@ -14,8 +14,9 @@ import pandas as pd
 
 from casme_tf import formatting
 from casme_tf.arrays import Inputs
+from casme_tf.datasets.databases import database_of
 from casme_tf.datasets.motion_images import read_motion_images
-from casme_tf.datasets.pairs import Pairs, SchemeClips, load_pairs, select_clips
+from casme_tf.datasets.pairs import Pairs, SchemeClips, announce, load_pairs, select_clips
 from casme_tf.datasets.splits import PROTOCOLS, Split
 from casme_tf.errors import UserError
 from casme_tf.evaluation.cross_validation import FoldTask, cores, run_folds, tabulate
@@ -120,7 +121,7 @@ def crossval(config: CrossvalConfig) -> Crossval:
     """
     config.check()
     pairs, clips = _clips(config)
-    if clips.databases:
+    if pairs is None:
         config = replace(config, scheme="megc3")
     folders = _run_folders(config, clips)
     choices = {False, config.choose_epoch}
@@ -154,8 +155,8 @@ def crossval(config: CrossvalConfig) -> Crossval:
 def _clips(config: CrossvalConfig) -> tuple[Pairs | None, SchemeClips]:
     """Return the built data set, or None if motion images are tested, and the clips to test on."""
     if config.motion_images is None:
-        pairs = load_pairs(config.data_dir, config.frame_size)
-        return pairs, select_clips(pairs, config.scheme)
+        pairs = load_pairs(config.data_dir, config.frame_size, config.data)
+        return pairs, announce(select_clips(pairs, config.scheme))
     for arch in config.arch:
         needed = resolve(arch, config, len(MEGC3.classes)).fit.inputs
         if needed not in ("numbers", "uv_strain"):
@@ -170,9 +171,11 @@ def _run_folders(config: CrossvalConfig, clips: SchemeClips) -> dict[str, Path]:
     """Return the folder of the run of each baseline and each architecture."""
     named = list(dict.fromkeys(config.arch))
     baselines = BASELINES if config.baselines else BASELINES[:1]
+    data = clips.databases or tuple(database_of(name).name for name in config.data)
+    named_data = [name.replace("/", "") for name in data if data != ("casme2",)]
     folders = {}
     for arch in dict.fromkeys([*baselines, *named]):
-        name = "-".join([arch, config.protocol, config.scheme, *clips.databases])
+        name = "-".join([arch, config.protocol, config.scheme, *named_data])
         if config.run is not None:
             name = config.run if named == [arch] else f"{config.run}-{arch}"
         folders[arch] = run_folder(config.runs, name)
@@ -206,7 +209,7 @@ def _plan(
     more: dict[str, Any] = {"protocol": config.protocol}
     if config.motion_images is not None:
         more["motion_images"] = config.motion_images.expanduser().resolve()
-        more["databases"] = list(clips.databases)
+        more |= {"databases": list(clips.databases), "data": []}
     more |= {"folds": config.folds} if config.protocol == "kfold" else {}
     settings = fitting.record(config, folder.name, **more)
     return _Plan(

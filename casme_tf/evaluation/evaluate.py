@@ -105,7 +105,7 @@ def evaluate(
     model_path, folder = _locate(run, model, runs)
     record = RunRecord.load(folder / CONFIG)
     artifact = load_artifact(model_path)
-    pairs = load_pairs(data_dir or record.data_dir, artifact.frame_size)
+    pairs = load_pairs(data_dir or record.data_dir, artifact.frame_size, record.databases)
     trained_on = record.split.get("corpus", pairs.corpus)
     if trained_on != pairs.corpus:
         raise UserError(

@@ -88,7 +88,7 @@ class RunResults:
 
     @property
     def corpus(self) -> str:
-        """Corpus of the clips, one of `prepared.CORPORA`, or `motion-images`."""
+        """Corpus of the clips, a database, `stand-in`, `composite` or `motion-images`."""
         return self.record.split["corpus"]
 
     @property
@@ -252,6 +252,7 @@ def write_results(
                 resamples=resamples,
             )
             for name in databases
+            if of_database(predictions["subject"], name).any()
         }
     with atomic_file(folder / METRICS) as temporary:
         temporary.write_text(json.dumps(measured, indent=2) + "\n")

@@ -37,8 +37,11 @@ class CrossvalConfig(FitConfig):
     ] = True
     """Also test majority, svm and ststnet, which every figure should be compared with. Without it,
     majority only."""
-    protocol: Literal["loso", "kfold", "subject-holdout", "random"] = "loso"
+    protocol: Literal[
+        "loso", "kfold", "leave-one-database-out", "holdout-database", "subject-holdout", "random"
+    ] = "loso"
     """Who is tested: loso (each subject in turn), kfold (groups of subjects in turn),
+    leave-one-database-out (each of --data in turn), holdout-database (the last of --data),
     subject-holdout (some subjects), random (clips at random, as in the original system, which
     leaks subjects)."""
     motion_images: Path | None = None
@@ -64,6 +67,7 @@ class CrossvalConfig(FitConfig):
 
     def _check_motion_images(self) -> None:
         for what, received, required in (
+            ("--data", self.data, ("casme2",)),
             ("--data-dir", self.data_dir, None),
             ("--head-motion", self.head_motion, "median"),
         ):
@@ -72,10 +76,10 @@ class CrossvalConfig(FitConfig):
                     f"With --motion-images, {what} must be left out: the images hold motion with "
                     f"its median at zero. Received: {received}."
                 )
-        if self.scheme == "five":
+        if self.scheme not in ("four", "megc3"):
             raise UserError(
-                "--motion-images are of the classes of megc3. Received: --scheme five. "
-                "Leave --scheme out."
+                "--motion-images are of the classes of megc3. "
+                f"Received: --scheme {self.scheme}. Leave --scheme out."
             )
 
     def check(self) -> None:

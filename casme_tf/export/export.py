@@ -206,7 +206,7 @@ def export_run(
     if calibration < 1:
         raise UserError(f"--calibration must be at least 1 pair. Received: {calibration}.")
     model = load_model(model_file(run))
-    pairs = load_pairs(data_dir or record.data_dir, record.train["frame_size"])
+    pairs = load_pairs(data_dir or record.data_dir, record.train["frame_size"], record.databases)
     clips = select_clips(pairs, record.train["scheme"])
     table = pd.DataFrame({"subject": clips.subjects, "clip": clips.names})
     parts = table.merge(read_split(run), on=["subject", "clip"], how="left")["part"].to_numpy(str)

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from casme_tf.datasets.casme2 import frame_decoders
+from casme_tf.datasets.built import frame_decoders
 from casme_tf.datasets.pairs import resize_frame
 from casme_tf.errors import UserError
 from casme_tf.models.backbone import fold_batch_norm

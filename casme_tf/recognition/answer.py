@@ -76,6 +76,7 @@ class Answer:
         numbers: Numbers of the frames in their clip; None if there was no clip.
         seconds: Times of the frames since the clip began; None if unknown.
         spotting: How they were chosen; None if there was no clip.
+        offset: Number of the frame in which the movement has gone; None if unknown.
         score: How far this part of a long clip stands out; None if the clip was not searched.
         action_units: Action units, the likeliest first; None if the model knows none.
     """
@@ -91,6 +92,7 @@ class Answer:
     numbers: dict[str, int] | None = None
     seconds: dict[str, float] | None = None
     spotting: Spotting | None = field(default=None, repr=False)
+    offset: int | None = None
     score: float | None = None
     action_units: tuple[ActionUnit, ...] | None = None
 

@@ -8,11 +8,10 @@ from pathlib import Path
 from casme_tf.clips.apex import Method
 from casme_tf.clips.detector import FaceRuntime
 from casme_tf.clips.images import read_rgb
-from casme_tf.clips.search import is_long
 from casme_tf.clips.video import open_frames
 from casme_tf.errors import UserError
 from casme_tf.plotting import require_png, save_png
-from casme_tf.recognition.answer import PAIR, Prediction
+from casme_tf.recognition.answer import Prediction
 from casme_tf.recognition.figures import answer_figure
 from casme_tf.recognition.recognizer import Recognizer
 from casme_tf.runs import CONFIG, RUNS, RunRecord, model_file, run_folder
@@ -79,11 +78,7 @@ def predict(
             made = Prediction((recognizer.pair(*pair, cropped=cropped),))
         else:
             frames = open_frames(clip, fps=fps)
-            if is_long(frames) and numbers == dict.fromkeys(PAIR):
-                made = recognizer.search(frames, method=method)
-            else:
-                answer = recognizer.clip(frames, **numbers, method=method, cropped=cropped)
-                made = Prediction((answer,))
+            made = recognizer.movements(frames, **numbers, method=method, cropped=cropped)
         if figure is None or not made.answers:
             return made
         first = made.answers[0]

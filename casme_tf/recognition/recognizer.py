@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -167,12 +168,51 @@ class Recognizer:
         with self._one_at_a_time:
             found = spot_intervals(frames, self._detector, method)
             answers = [
-                replace(self._spotted(frames, each.spotting), score=each.score)
+                replace(self._spotted(frames, each.spotting), score=each.score, offset=each.offset)
                 for each in found.clear[:most]
             ]
         closest = None if answers or found.closest is None else found.closest.to_json()
         reasons = search_doubts(found, frames.fps) + ([] if answers else frames.notes)
         return Prediction(tuple(answers), tuple(reasons), closest)
+
+    def movements(
+        self,
+        frames: Frames,
+        *,
+        onset: int | None = None,
+        apex: int | None = None,
+        method: Method = "flow",
+        cropped: bool = False,
+    ) -> Prediction:
+        """Answer for a clip: `search` a long one of which nothing is known, else `clip`.
+
+        Args:
+            frames: The clip.
+            onset: Number of the onset frame, if known.
+            apex: Number of the apex frame, if known.
+            method: How apexes are found.
+            cropped: The frames are face crops already.
+
+        Raises:
+            UserError: As `search` and `clip` do.
+        """
+        if is_long(frames) and onset is None and apex is None:
+            return self.search(frames, method=method)
+        answer = self.clip(frames, onset=onset, apex=apex, method=method, cropped=cropped)
+        return Prediction((answer,))
+
+    def each(self, clips: Iterable[Frames], **options: Any) -> Iterator[Prediction | UserError]:
+        """Answer for clips one after another; one that fails yields its error and the rest go on.
+
+        Args:
+            clips: The clips; see `video.open_frames`.
+            **options: As of `movements`.
+        """
+        for frames in clips:
+            try:
+                yield self.movements(frames, **options)
+            except UserError as error:
+                yield error
 
     def _spotted(self, frames: Frames, spotting: Spotting, *, cropped: bool = False) -> Answer:
         """Answer for a clip whose onset and apex are found."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from casme_tf.arrays import Inputs
+from casme_tf.datasets.databases import database_of
 from casme_tf.datasets.pairs import SchemeClips
 from casme_tf.errors import UserError
 from casme_tf.models import ARCHITECTURES, Architecture, Fit, Recipe
@@ -100,6 +101,7 @@ class Fitting:
         names += [*trained, "choose_epoch"] if recipe else []
         data_dir = config.data_dir and config.data_dir.expanduser().resolve()
         where = {"arch": architecture.name, "run": run, "runs": config.runs, "data_dir": data_dir}
+        where["data"] = [database_of(name).name for name in config.data]
         record = {**where, **more, **{name: self.settings[name] for name in names}}
         if record.get("weights") == "drawn":  # another version may bring others
             content = drawn_file().read_bytes()

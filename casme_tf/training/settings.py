@@ -21,12 +21,16 @@ class FitConfig:
 
     run: str | None = None
     """Name of the run, a folder of --runs."""
+    data: tuple[str, ...] = ("casme2",)
+    """Databases: casme2, casme, samm, smic/hs, smic/vis, smic/nir, casme3/a, casme3/c, mmew,
+    fourdme, dfme. Of several, subjects are named DATABASE/SUBJECT."""
     data_dir: Path | None = None
     """Folder that `tfds build` wrote to. Default: TFDS's own, ~/tensorflow_datasets."""
     runs: Path = RUNS
     """Folder of all runs."""
-    scheme: Literal["four", "megc3", "five"] = "four"
-    """Classes: four (all clips), megc3 (negative, positive, surprise), five (the corpus's own)."""
+    scheme: Literal["four", "megc3", "five", "seven", "objective"] = "four"
+    """Classes: four (all clips), megc3 (negative, positive, surprise), five (those that papers on
+    the database report), seven (its emotions) or objective (I to V, by action units)."""
     backbone: Literal["frozen", "trained"] = "frozen"
     """What is done with the ResNet50 of flow and siamese: frozen (only the layers after it are
     trained, on its features) or trained (all of it, which takes hours without a GPU)."""

@@ -12,7 +12,7 @@ import pandas as pd
 
 from casme_tf import formatting
 from casme_tf.arrays import rows_of
-from casme_tf.datasets.pairs import SchemeClips, load_pairs, select_clips
+from casme_tf.datasets.pairs import SchemeClips, announce, load_pairs, select_clips
 from casme_tf.datasets.splits import ALL, TRAININGS, Split
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_file
@@ -54,7 +54,8 @@ def train(config: TrainConfig) -> Path:
     """
     config.check()
     final = run_folder(config.runs, config.run or config.arch)
-    clips = select_clips(load_pairs(config.data_dir, config.frame_size), config.scheme)
+    pairs = load_pairs(config.data_dir, config.frame_size, config.data)
+    clips = announce(select_clips(pairs, config.scheme))
     fitting = resolve(config.arch, config, len(clips.classes))
     if fitting.recipe is None:
         _refuse_epochs(config)

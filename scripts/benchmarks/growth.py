@@ -87,9 +87,9 @@ def measure_growth(folder: Path) -> list[Cost]:
 STREAM = """
 import sys
 import tensorflow_datasets as tfds
-from casme_tf.datasets.casme2.reader import open_casme2
+from casme_tf.datasets.built import open_dataset
 once = tfds.ReadConfig(try_autocache=False)
-dataset = open_casme2(sys.argv[1]).as_dataset(split="train", read_config=once)
+dataset = open_dataset("casme2", sys.argv[1]).as_dataset(split="train", read_config=once)
 print(sum(int(clip["apex"][0, 0, 0] >= 0) for clip in dataset.as_numpy_iterator()))
 """
 

@@ -23,6 +23,7 @@ from casme_tf.clips.blazeface import find_model
 from casme_tf.clips.detector import FaceDetector, crop_box
 from casme_tf.clips.images import read_rgb
 from casme_tf.datasets.coding_sheet import read_coding_sheet
+from casme_tf.datasets.databases import CASME2
 from casme_tf.datasets.pairs import load_pairs
 from casme_tf.datasets.prepare import prepare_dataset
 from casme_tf.datasets.raw_clips import find_pair
@@ -183,7 +184,7 @@ class Side:
         start = time.perf_counter()
         for clip in read_coding_sheet(sheet).clips:
             try:
-                pair = find_pair(raw, clip)
+                pair = find_pair(raw, clip, CASME2)
             except UserError:  # no apex in the sheet
                 continue
             for name, path in (("onset", pair.onset), ("apex", pair.apex)):

@@ -22,7 +22,6 @@ from casme_tf.clips.apex import Method, spot_apex
 from casme_tf.clips.detector import FaceDetector
 from casme_tf.clips.frames import MemoryFrames
 from casme_tf.clips.tracking import FaceTracker
-from casme_tf.datasets.prepare import FPS
 from casme_tf.datasets.prepared import ARGUMENTS_FILE
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_folder
@@ -35,6 +34,7 @@ from casme_tf.synthetic.schedule import Schedule
 
 METHODS: tuple[Method, ...] = ("flow", "ten-cell")
 MIDDLE = "middle frame"
+FPS = 200.0  # of the stand-in corpus
 RESAMPLES = 2000
 
 _COLORS = {"flow": ACCENT[0], "ten-cell": ACCENT[1], MIDDLE: "#8a97a1"}

@@ -11,7 +11,7 @@ from PIL import Image
 
 import casme_tf.datasets.casme2 as casme2
 from casme_tf.clips.images import read_rgb
-from casme_tf.datasets.casme2 import frame_decoders, open_casme2
+from casme_tf.datasets.built import VERSION, frame_decoders, open_dataset
 from casme_tf.datasets.pairs import load_pairs
 from casme_tf.datasets.prepared import read_prepared_folder
 from casme_tf.errors import UserError, UserErrors
@@ -134,7 +134,7 @@ def assert_is_whole(builder: tfds.core.DatasetBuilder, prepared: Path) -> None:
 
 def test_build_from_anywhere(built):
     prepared, data = built
-    assert_is_whole(open_casme2(data), prepared)
+    assert_is_whole(open_dataset("casme2", data), prepared)
 
 
 def test_pairs_of_casme2_are_named_so(built):
@@ -143,7 +143,7 @@ def test_pairs_of_casme2_are_named_so(built):
 
 def test_frames_decode_as_pillow_decodes_them(built):
     prepared, data = built
-    dataset = open_casme2(data).as_dataset(split="train", decoders=frame_decoders())
+    dataset = open_dataset("casme2", data).as_dataset(split="train", decoders=frame_decoders())
     for example, (subject, clip) in zip(tfds.as_numpy(dataset), SORTED, strict=True):
         for name in ("onset", "apex"):
             file = prepared / subject / f"ROI_{clip}" / f"{name}_frame.jpg"
@@ -154,7 +154,7 @@ def test_build_in_its_folder(prepared, tmp_path):
     folder = Path(casme2.__file__).parent
     done = tfds_build("--manual_dir", prepared, "--data_dir", tmp_path / "data", cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert_is_whole(open_casme2(tmp_path / "data"), prepared)
+    assert_is_whole(open_dataset("casme2", tmp_path / "data"), prepared)
 
 
 def test_load_needs_no_import(built):
@@ -166,8 +166,8 @@ dataset, info = tfds.load("casme2", split="train", data_dir={str(data)!r}, with_
 examples = list(tfds.as_numpy(dataset))
 assert len(examples) == info.splits["train"].num_examples == {len(CLIPS)}
 assert set(examples[0]) == {{
-    "onset", "apex", "label", "emotion", "subject", "clip", "action_units", "onset_index",
-    "apex_index", "offset_index", "fps", "apex_source", "corpus",
+    "onset", "apex", "label", "emotion", "objective", "subject", "clip", "action_units",
+    "onset_index", "apex_index", "offset_index", "fps", "apex_source", "corpus",
 }}
 assert examples[0]["onset"].shape == (40, 34, 3), examples[0]["onset"].shape
 pairs = tfds.load("casme2", split="train", data_dir={str(data)!r}, as_supervised=True)
@@ -272,13 +272,13 @@ def test_open_says_what_is_missing(tmp_path, monkeypatch):
         f"--data_dir {tmp_path}"
     )
     with pytest.raises(UserError, match="Received: nothing that is built") as caught:
-        open_casme2(tmp_path)
+        open_dataset("casme2", tmp_path)
     assert str(caught.value).endswith(command)
-    for version in ("1.0.0", "incomplete.ABC_1.1.0"):
+    for version in ("1.0.0", f"incomplete.ABC_{VERSION}"):
         (tmp_path / "casme2" / version).mkdir(parents=True)
         (tmp_path / "casme2" / version / "dataset_info.json").write_text("{}")
-    with pytest.raises(UserError, match=r"version 1\.1\.0 in .* Received: version 1\.0\.0\."):
-        open_casme2(tmp_path)
+    with pytest.raises(UserError, match=rf"version {VERSION} in .* Received: version 1\.0\.0\."):
+        open_dataset("casme2", tmp_path)
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "from_environment"))
     with pytest.raises(UserError, match=r"from_environment\. Received: nothing"):
-        open_casme2()
+        open_dataset()

@@ -21,6 +21,7 @@ from casme_tf.clips.blazeface import find_model
 from casme_tf.clips.detector import FaceDetector, crop_box
 from casme_tf.clips.images import read_rgb
 from casme_tf.datasets import prepare
+from casme_tf.datasets.databases import CASME2
 from casme_tf.datasets.prepare import prepare_dataset
 from casme_tf.datasets.prepared import find_stand_in_record
 from casme_tf.datasets.raw_clips import find_root
@@ -29,8 +30,9 @@ from casme_tf.synthetic import synthesize
 
 # fmt: off
 COLUMNS = [
-    "corpus", "coding_sheet",
-    "subject", "clip", "onset", "apex", "offset", "action_units", "emotion", "apex_source", "fps",
+    "database", "corpus", "coding_sheet",
+    "subject", "clip", "onset", "apex", "offset", "action_units", "emotion", "objective",
+    "apex_source", "fps",
     "box_x", "box_y", "box_width", "box_height", "face_score", "face_range", "faces",
     "frame_width", "frame_height", "recipe", "source_digest", "frames_digest",
 ]
@@ -153,9 +155,9 @@ def test_manifest_says_what_the_sheet_says(prepared):
     assert list(rows[0]) == COLUMNS
     for row, (subject, clip, onset, apex, offset, units, emotion) in zip(rows, CLIPS, strict=True):
         assert (row["corpus"], row["coding_sheet"]) == ("casme2", "coding sheet")
-        assert [row[name] for name in COLUMNS[2:11]] == [
+        assert [row[name] for name in COLUMNS[3:13]] == [
             *(f"sub{subject}", clip, str(onset), str(apex), str(offset), units, emotion),
-            *("sheet", "200"),
+            *("", "sheet", "200"),
         ]
         assert (row["frame_width"], row["frame_height"]) == ("640", "480")
 
@@ -316,7 +318,7 @@ def test_bad_frame_is_listed_and_the_rest_is_done(corpus, case, which):
     assert (failure.subject, failure.clip) == ("sub01", "EP02_01f")
     assert "\n" not in failure.reason
     assert re.search(reason.format(index), failure.reason), failure.reason
-    assert sorted(tree(corpus.out)) == files_of(CLIPS[1:])
+    assert sorted(tree(corpus.out)) == sorted(["missing.csv", *files_of(CLIPS[1:])])
 
 
 def test_frame_without_a_face_is_listed(corpus):
@@ -324,7 +326,7 @@ def test_frame_without_a_face_is_listed(corpus):
     result = corpus.prepare()
     assert result.failures[0][:2] == ("sub02", "EP06_02_01")
     assert result.failures[0].reason.startswith("A frame must show a face.")
-    assert sorted(tree(corpus.out)) == files_of(CLIPS[:2])
+    assert sorted(tree(corpus.out)) == sorted(["missing.csv", *files_of(CLIPS[:2])])
 
 
 def test_clip_without_an_apex_or_a_folder_is_listed(corpus):
@@ -444,7 +446,7 @@ def test_failing_clip_of_other_frames_than_before_is_removed(prepared):
     prepared.annotate([CLIPS[0], (*CLIPS[1][:3], 31, *CLIPS[1][4:]), CLIPS[2]])
     result = prepared.prepare()
     assert [failure.clip for failure in result.failures] == ["EP19_05"]
-    assert sorted(tree(prepared.out)) == files_of([CLIPS[0], CLIPS[2]])
+    assert sorted(tree(prepared.out)) == sorted(["missing.csv", *files_of([CLIPS[0], CLIPS[2]])])
 
 
 @pytest.mark.parametrize(
@@ -468,7 +470,7 @@ def test_crops_of_the_authors_are_taken_whole(tmp_path):
         corpus.write("01", "EP02_01f", index, jpeg(np.full((34, 28, 3), 128, np.uint8)))
     assert corpus.prepare().failures == ()
     row = corpus.manifest()[0]
-    assert [row[name] for name in COLUMNS[11:20]] == [
+    assert [row[name] for name in COLUMNS[13:22]] == [
         *("0", "0", "28", "34"),
         *("", "cropped", "", "28", "34"),
     ]
@@ -542,9 +544,9 @@ def test_a_stand_in_corpus_is_known_under_any_root(tmp_path, monkeypatch, record
     elif named == "linked":
         given = tmp_path / "link"
         given.symlink_to(folder / raw, target_is_directory=True)
-    assert find_stand_in_record(find_root(given)) is None
+    assert find_stand_in_record(find_root(given, CASME2)) is None
     (folder / "corpus.json").write_bytes(record)
-    assert find_stand_in_record(find_root(given)).resolve() == folder / "corpus.json"
+    assert find_stand_in_record(find_root(given, CASME2)).resolve() == folder / "corpus.json"
 
 
 def test_clips_of_a_stand_in_corpus_are_marked_and_noted(corpus, record):

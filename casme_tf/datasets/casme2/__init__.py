@@ -1,7 +1,8 @@
 """The data set `casme2`; importing this registers its builder with TFDS."""
 
+from casme_tf.datasets.built import frame_decoders
+
 # Relative, because `tfds build` run in this folder imports it as the top-level package `casme2`.
 from .casme2_dataset_builder import Builder
-from .reader import frame_decoders, open_casme2
 
-__all__ = ["Builder", "frame_decoders", "open_casme2"]
+__all__ = ["Builder", "frame_decoders"]

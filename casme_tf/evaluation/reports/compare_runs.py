@@ -191,6 +191,12 @@ def _conclude(done: RunComparison) -> list[str]:
             f"The protocols differ ({first}: {protocols[first]}, {second}: {protocols[second]}), "
             "so that the models may have been fitted on different amounts of data."
         )
+    editions = {run.name: run.record.split.get("coding_sheet") for run in (done.first, done.second)}
+    if len(set(editions.values())) > 1:
+        listed = ", ".join(f"{name}: {sheet or 'unknown'}" for name, sheet in editions.items())
+        sentences.append(
+            f"The coding sheets differ ({listed}): clips may have other classes in one of them."
+        )
     if len(leaks) == 1:
         sentences.append("Leaking figures next to others do not show which run is better.")
     else:

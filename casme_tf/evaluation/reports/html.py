@@ -19,8 +19,9 @@ from PIL import Image
 
 from casme_tf import formatting
 from casme_tf.clips.images import encode_jpeg
+from casme_tf.datasets.databases import DATABASES
 from casme_tf.datasets.motion_images import MOTION_IMAGES
-from casme_tf.datasets.pairs import Pairs, load_pairs
+from casme_tf.datasets.pairs import COMPOSITE, Pairs, load_pairs
 from casme_tf.errors import UserError
 from casme_tf.evaluation import metrics
 from casme_tf.evaluation.calibration import consistency, coverage
@@ -39,11 +40,14 @@ __all__ = ["write_report"]
 _PROTOCOLS = {
     "loso": "each subject in turn is left out of training, then tested",
     "kfold": "groups of subjects in turn are left out of training, then tested",
+    "leave-one-database-out": "each database in turn is left out of training, then tested",
+    "holdout-database": "one database is held out for the test",
     "subject-holdout": "some subjects are held out for the test",
     "random": "a quarter of the clips, drawn at random, is tested; subjects are in both parts",
 }
 _CORPORA = {
-    "casme2": "CASME II",
+    **{name: database.title for name, database in DATABASES.items()},
+    COMPOSITE: "clips of several databases",
     "stand-in": "stand-in for CASME II, drawn",
     MOTION_IMAGES: "real clips, as motion images published by others, each scaled by itself",
 }
@@ -215,6 +219,7 @@ def about(results: RunResults) -> list[tuple[str, str]]:
     scheme = measured["scheme"]
     names = ", ".join(results.classes)
     chosen = measured["epoch_chosen_on"]
+    sheet = results.record.split.get("coding_sheet", "")
     return [
         ("Protocol", f"{protocol}: {words}" if words else protocol),
         ("Models", folds),
@@ -222,7 +227,7 @@ def about(results: RunResults) -> list[tuple[str, str]]:
         ("Classes", f"{scheme}: {names}" if scheme else names),
         *([("Epochs", _EPOCHS.get(chosen, str(chosen)))] if measured.get("epochs") else []),
         ("Seed", str(measured["seed"])),
-        ("Data", _CORPORA[results.corpus]),
+        ("Data", ", ".join(filter(None, (_CORPORA[results.corpus], sheet)))),
         *([("Databases", ", ".join(results.databases))] if results.databases else []),
     ]
 
@@ -529,7 +534,8 @@ def _load_pairs(results: RunResults, data_dir: Path | None) -> Pairs:
     made_from = results.record.train.get("data_dir")
     if data_dir is None and made_from is not None:
         data_dir = Path(made_from)
-    return load_pairs(data_dir, int(results.record.train.get("frame_size") or _FRAME_SIZE))
+    size = int(results.record.train.get("frame_size") or _FRAME_SIZE)
+    return load_pairs(data_dir, size, results.record.databases)
 
 
 def _hide_home(text: str) -> str:

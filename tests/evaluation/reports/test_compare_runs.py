@@ -177,6 +177,16 @@ def test_leaking_figures_beside_others_give_no_verdict(runs):
     assert "a is better on these subjects" in conclusion(runs)
 
 
+def test_unlike_editions_of_a_coding_sheet_are_named(runs):
+    assert "coding sheets differ" not in conclusion(runs)
+    record = json.loads((runs / "b" / "config.json").read_text())
+    record["split"]["coding_sheet"] = "edition of 2019 (255 rows)"
+    (runs / "b" / "config.json").write_text(json.dumps(record))
+    assert "The coding sheets differ (a: unknown, b: edition of 2019 (255 rows))" in conclusion(
+        runs
+    )
+
+
 def test_stand_in_data_and_unlike_protocols_are_named(runs):
     assert "nothing follows for CASME II" in conclusion(runs)
     assert "protocols differ" not in conclusion(runs)
