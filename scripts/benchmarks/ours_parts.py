@@ -15,7 +15,7 @@ from operators import time_operators
 from ours import SIZE, Side
 from worker import Answer, in_parts, serve, time_call
 
-from casme_tf.datasets.casme2 import frame_decoders
+from casme_tf.datasets.built import frame_decoders
 from casme_tf.datasets.pairs import resize_frame
 from casme_tf.datasets.splits import PROTOCOLS
 from casme_tf.layers import FarnebackFlow

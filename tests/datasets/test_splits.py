@@ -314,3 +314,18 @@ def test_subjects_that_can_be_spared_are_found_among_many_that_cannot():
 def test_no_validation_where_each_subject_has_a_class_alone():
     with pytest.raises(UserError, match="must have a validation subject"):
         validation_of(np.eye(3, dtype=int), 0)
+
+
+def test_databases_are_left_out_whole_in_the_order_in_which_they_come():
+    subjects = np.array(["smic/hs/s01", "smic/hs/s02", "samm/006", "samm/007", "casme2/sub01"] * 4)
+    subjects = subjects[np.argsort([subject[:2] for subject in subjects], kind="stable")[::-1]]
+    classes = np.tile(["negative", "surprise"], 10)
+    folds = PROTOCOLS["leave-one-database-out"](subjects, classes, seed=1, validation=False)
+    assert [fold.name for fold in folds] == ["smic/hs", "samm", "casme2"]
+    for fold in folds:
+        assert all(subject.startswith(f"{fold.name}/") for subject in subjects[fold.test])
+        assert not any(subject.startswith(f"{fold.name}/") for subject in subjects[fold.train])
+    (held,) = PROTOCOLS["holdout-database"](subjects, classes, seed=1, validation=False)
+    np.testing.assert_array_equal(held.test, folds[-1].test)
+    with pytest.raises(UserError, match=r"needs clips of several\. Received: samm"):
+        PROTOCOLS["holdout-database"](["samm/006", "samm/007"], [0, 1], seed=1)
