@@ -39,7 +39,6 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
         "1.1.0": "The feature corpus distinguishes a database from stand-in data.",
         "1.0.0": "First release.",
     }
-    HOMEPAGE = ""
 
     @property
     def database(self) -> Database:
@@ -69,7 +68,7 @@ class PairsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
                 }
             ),
             supervised_keys=({"onset": "onset", "apex": "apex"}, "label"),
-            homepage=self.HOMEPAGE,
+            homepage=self.database.homepage,
             # TFDS's default is an order by hash, which changes as soon as keys do. Sorted by
             # subject and clip, example i is row i of the sorted manifest on every machine.
             disable_shuffling=True,

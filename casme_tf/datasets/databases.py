@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from casme_tf.errors import UserError
+from casme_tf.errors import UserError, command
 
 __all__ = ["DATABASES", "Database", "database_of"]
 
@@ -56,6 +56,7 @@ class Database:
         name: Its name in commands, such as "samm" or "smic/hs"; before the slash that of its TFDS
             data set, after it that of its configuration.
         title: Its name in texts.
+        homepage: Where it is described.
         fps: Frames a second; None if the table says so clip by clip.
         subject: How a subject is written, given its number.
         places: Folders of a clip's frames below the root, the first that exists counts: with
@@ -75,6 +76,7 @@ class Database:
 
     name: str
     title: str
+    homepage: str
     fps: float | None
     subject: str
     places: tuple[str, ...]
@@ -130,7 +132,7 @@ class Database:
         letters = self.subject.partition("{")[0][:2]
         fields = {"subject": f"{letters}*" if letters else "[0-9]*", "source": self.source}
         fields |= {"number": "[0-9]*", "onset": "[0-9]*"}
-        return tuple(place.format(**fields) for place in self.places)
+        return tuple(dict.fromkeys(place.format(**fields) for place in self.places))
 
 
 _I = re.IGNORECASE | re.ASCII
@@ -158,6 +160,7 @@ def _sorted(*emotions: str) -> tuple[str, ...]:
 CASME2 = Database(
     name="casme2",
     title="CASME II",
+    homepage="https://doi.org/10.1371/journal.pone.0086041",
     fps=200,
     subject="sub{:02d}",
     places=("{subject}/{source}",),
@@ -186,6 +189,7 @@ DATABASES: dict[str, Database] = {
         Database(
             name="casme",
             title="CASME",
+            homepage="https://doi.org/10.1109/FG.2013.6553799",
             fps=60,
             subject="sub{:02d}",
             places=("{subject}/{source}",),
@@ -200,6 +204,7 @@ DATABASES: dict[str, Database] = {
         Database(
             name="samm",
             title="SAMM",
+            homepage="https://doi.org/10.1109/TAFFC.2016.2573832",
             fps=200,
             subject="{:03d}",
             places=("{subject}/{source}", "{number}/{source}"),
@@ -222,24 +227,28 @@ DATABASES: dict[str, Database] = {
         Database(
             name="smic/hs",
             title="SMIC-HS",
+            homepage="https://doi.org/10.1109/FG.2013.6553717",
             expected=(Expected("megc3", "", _three(70, 51, 43), 16),),
             **(_SMIC | {"fps": 100.0}),  # type: ignore[arg-type]
         ),
         Database(
             name="smic/vis",
             title="SMIC-VIS",
+            homepage="https://doi.org/10.1109/FG.2013.6553717",
             expected=(Expected("megc3", "", _three(23, 28, 20), 8),),
             **_SMIC,  # type: ignore[arg-type]
         ),
         Database(
             name="smic/nir",
             title="SMIC-NIR",
+            homepage="https://doi.org/10.1109/FG.2013.6553717",
             expected=(Expected("megc3", "", _three(23, 28, 20), 8),),
             **_SMIC,  # type: ignore[arg-type]
         ),
         Database(
             name="casme3/a",
             title="CAS(ME)³ part A",
+            homepage="https://doi.org/10.1109/TPAMI.2022.3174895",
             fps=30,
             subject="spNO.{}",
             places=(
@@ -267,6 +276,7 @@ DATABASES: dict[str, Database] = {
         Database(
             name="casme3/c",
             title="CAS(ME)³ part C",
+            homepage="https://doi.org/10.1109/TPAMI.2022.3174895",
             fps=30,
             subject="{:02d}",
             places=("{subject}/a/color", "{number}/a/color"),
@@ -283,6 +293,7 @@ DATABASES: dict[str, Database] = {
         Database(
             name="mmew",
             title="MMEW",
+            homepage="https://doi.org/10.1109/TPAMI.2021.3067464",
             fps=90,
             subject="S{:02d}",
             places=("{subject}/*/{source}", "*/{source}"),
@@ -295,6 +306,7 @@ DATABASES: dict[str, Database] = {
         Database(
             name="fourdme",
             title="4DME",
+            homepage="https://doi.org/10.1109/TAFFC.2022.3182342",
             fps=60,
             subject="S{:02d}",
             places=("{subject}/{source}", "{number}/{source}"),
@@ -306,6 +318,7 @@ DATABASES: dict[str, Database] = {
         Database(
             name="dfme",
             title="DFME",
+            homepage="https://doi.org/10.1109/TAFFC.2023.3341918",
             fps=None,
             subject="sub{:04d}",
             places=("{source}", "{subject}/{source}"),
@@ -371,6 +384,8 @@ def require_not_another(
             raise UserError(
                 f"The table must be that of {database.title}. Received: {path}, which has a column "
                 f"{other.witness!r} and so is that of {other.title}. Prepare it with: "
-                f"casme-tf prepare-dataset --database {other.name} --coding {path} --raw FOLDER "
-                "--out FOLDER"
+                + command(
+                    *("casme-tf", "prepare-dataset", "--database", other.name, "--coding", path),
+                    *("--raw", "FOLDER", "--out", "FOLDER"),
+                )
             )

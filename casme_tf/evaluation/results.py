@@ -305,7 +305,10 @@ def missing_baselines(run: Path, others: Iterable[RunResults]) -> str | None:
         "runs": run.parent,
     }
     words = [x for k, v in options.items() if v is not None for x in (f"--{k}", v)]
-    words += ["--databases", *results.databases] if results.databases else []
+    if settings.get("motion_images"):
+        words += ["--databases", *results.databases] if results.databases else []
+    elif results.record.databases != ("casme2",):
+        words += ["--data", *results.record.databases]
     return (
         f"no {', '.join(missing)} on these clips to compare {results.name} with. Make them with: "
         f"{command('casme-tf', 'crossval', '--arch', *BASELINES, *words)}"

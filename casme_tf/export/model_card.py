@@ -13,6 +13,7 @@ import jinja2
 import pandas as pd
 
 from casme_tf import formatting
+from casme_tf.datasets.databases import DATABASES
 from casme_tf.errors import UserError
 from casme_tf.files import atomic_file
 from casme_tf.models import ARCHITECTURES
@@ -66,6 +67,7 @@ def _facts(run: Path, record: RunRecord) -> dict[str, Any]:
         "architecture": _architecture(record.train),
         "backbone": _backbone(str(record.train.get("weights", "none"))),
         "corpus": split["corpus"],
+        "databases": [DATABASES[name] for name in record.databases],
         "data_dir": "TFDS's default folder"
         if record.data_dir is None
         else _shown(str(record.data_dir)),
@@ -138,13 +140,17 @@ def _commands(run: Path, record: RunRecord) -> dict[str, str]:
     for field in fields(TrainConfig):
         value = given.get(field.name)
         default = None if field.default is MISSING else field.default
+        if isinstance(value, list | tuple):
+            value, default = " ".join(map(str, value)), " ".join(map(str, default or ()))
         if field.name == "overwrite" or value is None or str(value) == str(default):
             continue
         flag = field.name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            words.append(f"--{flag} {_quoted(_shown(str(value)))}")
+            words.append(
+                f"--{flag} {value if field.name == 'data' else _quoted(_shown(str(value)))}"
+            )
     which = f"--run {_quoted(run.name)}"
     runs = str(given.get("runs", RUNS))
     if runs != str(RUNS):

@@ -172,7 +172,7 @@ def test_the_commands_make_the_run_again(run):
     again = tyro.cli(TrainConfig, args=train[2:], config=(tyro.conf.FlagCreatePairsOff,))
     given = RunRecord.load(run / "config.json").train
     found = {name: getattr(again, name) for name in given}
-    expected = given
+    expected = given | {"data": tuple(given["data"])}
     assert {name: str(x) for name, x in found.items()} == {k: str(x) for k, x in expected.items()}
     where = ["--run", run.name, "--runs", given["runs"]]
     assert evaluate == ["casme-tf", "evaluate", *where]
@@ -279,8 +279,19 @@ def test_stand_in_figures_are_never_those_of_casme_ii(made):
 
 def test_figures_of_casme_ii_are_named_so(made):
     card = made.card()
-    assert section(card, "Data").strip().startswith("CASME II (Yan et al., 2014")
+    data = section(card, "Data").strip()
+    assert data.startswith("CASME II (https://doi.org/10.1371/journal.pone.0086041), as given to")
     assert "stand-in" not in card
+
+
+def test_several_databases_are_named_and_make_the_run_again(made):
+    made.train["data"] = ["casme2", "samm"]
+    made.split["corpus"] = "composite"
+    card = made.card()
+    require_clean(card)
+    assert "SAMM (https://doi.org/10.1109/TAFFC.2016.2573832), as given" in section(card, "Data")
+    assert "of CASME II, SAMM, still" in " ".join(card.split())
+    assert "--data casme2 samm" in section(card, "Made with")
 
 
 def test_epoch_and_recipe_are_those_of_the_run(made):

@@ -6,7 +6,6 @@ from casme_tf.datasets.built import PairsBuilder, instructions
 class Builder(PairsBuilder):
     """Pairs of onset and apex frames of CASME, cropped to the face."""
 
-    HOMEPAGE = "https://doi.org/10.1109/FG.2013.6553799"
     MANUAL_DOWNLOAD_INSTRUCTIONS = instructions(
         "casme", "CASME comes from its authors under an agreement: http://casme.psych.ac.cn."
     )

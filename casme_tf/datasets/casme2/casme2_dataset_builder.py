@@ -6,7 +6,6 @@ from casme_tf.datasets.built import PairsBuilder, instructions
 class Builder(PairsBuilder):
     """Pairs of onset and apex frames of CASME II, cropped to the face."""
 
-    HOMEPAGE = "https://doi.org/10.1371/journal.pone.0086041"
     MANUAL_DOWNLOAD_INSTRUCTIONS = instructions(
         "casme2", "CASME II comes from its authors under an agreement: http://casme.psych.ac.cn."
     )

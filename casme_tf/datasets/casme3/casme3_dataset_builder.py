@@ -8,7 +8,6 @@ from casme_tf.datasets.built import PairsBuilder, instructions
 class Builder(PairsBuilder):
     """Pairs of onset and apex frames of CAS(ME)³, cropped to the face."""
 
-    HOMEPAGE = "https://doi.org/10.1109/TPAMI.2022.3174895"
     MANUAL_DOWNLOAD_INSTRUCTIONS = instructions(
         "casme3/a", "CAS(ME)3 comes from its authors under an agreement: http://casme.psych.ac.cn."
     )

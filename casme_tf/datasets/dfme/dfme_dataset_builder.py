@@ -6,7 +6,6 @@ from casme_tf.datasets.built import PairsBuilder, instructions
 class Builder(PairsBuilder):
     """Pairs of onset and apex frames of DFME, cropped to the face."""
 
-    HOMEPAGE = "https://doi.org/10.1109/TAFFC.2023.3341918"
     MANUAL_DOWNLOAD_INSTRUCTIONS = instructions(
         "dfme",
         "DFME comes from the University of Science and Technology of China under an agreement.",

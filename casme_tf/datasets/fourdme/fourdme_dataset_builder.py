@@ -6,7 +6,6 @@ from casme_tf.datasets.built import PairsBuilder, instructions
 class Builder(PairsBuilder):
     """Pairs of onset and apex frames of 4DME, cropped to the face."""
 
-    HOMEPAGE = "https://doi.org/10.1109/TAFFC.2022.3182342"
     MANUAL_DOWNLOAD_INSTRUCTIONS = instructions(
         "fourdme", "4DME comes from the University of Oulu on request."
     )

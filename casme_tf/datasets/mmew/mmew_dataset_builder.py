@@ -6,7 +6,6 @@ from casme_tf.datasets.built import PairsBuilder, instructions
 class Builder(PairsBuilder):
     """Pairs of onset and apex frames of MMEW, cropped to the face."""
 
-    HOMEPAGE = "https://doi.org/10.1109/TPAMI.2021.3067464"
     MANUAL_DOWNLOAD_INSTRUCTIONS = instructions(
         "mmew", "MMEW comes from Shandong University under an agreement."
     )

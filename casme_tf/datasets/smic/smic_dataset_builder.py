@@ -8,7 +8,6 @@ from casme_tf.datasets.built import PairsBuilder, instructions
 class Builder(PairsBuilder):
     """Pairs of onset and apex frames of SMIC, cropped to the face."""
 
-    HOMEPAGE = "https://doi.org/10.1109/FG.2013.6553717"
     MANUAL_DOWNLOAD_INSTRUCTIONS = instructions(
         "smic/hs", "SMIC comes from the University of Oulu on request."
     )
