@@ -72,16 +72,18 @@ def test_a_tree_is_prepared_by_its_table(tmp_path, name):
 
 
 @pytest.fixture(scope="module")
-def composite(tmp_path_factory) -> Path:
+def composite(shared) -> Path:
     """A folder in which three databases are built."""
-    root = tmp_path_factory.mktemp("composite")
-    for name in COMPOSITE:
-        folder = root / name.replace("/", "")
-        folder.mkdir()
-        tree = TREES[name](folder)
-        prepare_dataset(tree.raw, tree.coding, folder / "out", database=name)
-        build(name, folder / "out", root / "data")
-    return root / "data"
+
+    def make(root: Path) -> None:
+        for name in COMPOSITE:
+            folder = root / name.replace("/", "")
+            folder.mkdir(parents=True)
+            tree = TREES[name](folder)
+            prepare_dataset(tree.raw, tree.coding, folder / "out", database=name)
+            build(name, folder / "out", root / "data")
+
+    return shared("composite", make) / "data"
 
 
 def assert_is_trained_on(name: str, pairs: Pairs, data: Path, runs: Path) -> None:
