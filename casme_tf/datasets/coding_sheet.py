@@ -162,7 +162,8 @@ _EMOTIONS_OF_2019 = _EMOTIONS_OF_2014 + Counter(surprise=3)
 _EMOTIONS_OF_2019["sadness"] -= 3
 _CLIP_ADDED_LATER = ("sub24", "EP02_07")
 _LISTED = 5
-"""Clips named in a note at most."""
+"""Clips named in a note at most, unless a frame of theirs is not used."""
+_NOT_USED = "not used"
 
 _WITNESS = ("sub01", "EP19_05f")
 """A clip of CASME II whose action units differ between the editions."""
@@ -512,7 +513,7 @@ def _without_irregular_frames(row: _Row, clip: Clip) -> Clip:
     if apex is not None and not (onset < apex and (offset is None or apex <= offset)):
         kind = "apex equals onset" if apex == onset else "apex outside of onset to offset"
         span = f"{onset} to {'?' if offset is None else offset}"
-        row.odd.append((f"{kind}, not used", f"{kind} (apex {apex}, {span}): not used"))
+        row.odd.append((f"{kind}, {_NOT_USED}", f"{kind} (apex {apex}, {span}): {_NOT_USED}"))
         apex = None
     return replace(clip, apex=apex, offset=offset)
 
@@ -537,8 +538,10 @@ def _oddities(rows: list[_Row]) -> list[str]:
     notes = []
     for kind, found in kinds.items():
         if len(found) > _LISTED:
-            names = ", ".join(f"{row.subject}/{row.clip}" for row, _ in found[:_LISTED])
-            notes.append(f"{len(found)} clips: {kind} ({names}, …)")
+            names = [f"{row.subject}/{row.clip}" for row, _ in found]
+            if not kind.endswith(_NOT_USED):
+                names[_LISTED:] = ["…"]
+            notes.append(f"{len(found)} clips: {kind} ({', '.join(names)})")
         else:
             notes += [f"{row.where}: {text}" for row, text in found]
     return notes

@@ -138,11 +138,23 @@ class Database:
 _I = re.IGNORECASE | re.ASCII
 _LETTERS = r"(?:sub(?:ject)?|sp(?:no)?|s)?[\s_.-]*"
 
-_MEGC = {"negative", "positive", "surprise"}
-
 
 def _three(negative: int, positive: int, surprise: int) -> dict[str, int]:
     return {"negative": negative, "positive": positive, "surprise": surprise}
+
+
+def _four(negative: int, other: int, positive: int, surprise: int) -> dict[str, int]:
+    return _three(negative, positive, surprise) | {"other": other}
+
+
+def _five(*counts: int) -> dict[str, int]:
+    classes = ("disgust", "happiness", "others", "repression", "surprise")
+    return dict(zip(classes, counts, strict=True))
+
+
+def _of_dfme(*counts: int) -> dict[str, int]:
+    emotions = ("disgust", "surprise", "sadness", "fear", "happiness", "anger", "contempt")
+    return dict(zip(emotions, counts, strict=True))
 
 
 EDITION_2014 = "edition of 2014 (255 rows)"
@@ -169,8 +181,12 @@ CASME2 = Database(
     optional=("objective",),
     irregular=False,
     expected=(
+        Expected("four", EDITION_2014, _four(99, 99, 32, 25), 26),
+        Expected("four", EDITION_2019, _four(96, 99, 32, 28), 26),
         Expected("megc3", EDITION_2014, _three(88, 32, 25), 24),
         Expected("megc3", EDITION_2019, _three(88, 32, 28), 24),
+        Expected("five", EDITION_2014, _five(63, 32, 99, 27, 25), 26),
+        Expected("five", EDITION_2019, _five(63, 32, 99, 27, 28), 26),
     ),
 )
 
@@ -265,12 +281,7 @@ DATABASES: dict[str, Database] = {
             editions={860: "v2 (860 rows)", 921: "v1 (921 rows)"},
             expected=(
                 Expected("megc3", "v2 (860 rows)", _three(457, 55, 187), 88),
-                Expected(
-                    "four",
-                    "v2 (860 rows)",
-                    {"negative": 457, "other": 161, "positive": 55, "surprise": 187},
-                    94,
-                ),
+                Expected("four", "v2 (860 rows)", _four(457, 161, 55, 187), 94),
             ),
         ),
         Database(
@@ -288,7 +299,7 @@ DATABASES: dict[str, Database] = {
             },
             witness="count",
             editions={165: "micro-expressions (165 rows)"},
-            expected=(Expected("megc3", "", _three(99, 16, 30), 30),),
+            expected=(Expected("four", "", _four(99, 20, 16, 30), 30),),
         ),
         Database(
             name="mmew",
@@ -331,6 +342,11 @@ DATABASES: dict[str, Database] = {
                 474: "test A (474 rows)",
                 299: "test B (299 rows)",
             },
+            expected=(
+                Expected("seven", "training", _of_dfme(548, 298, 278, 265, 206, 161, 100), 176),
+                Expected("seven", "test A", _of_dfme(129, 101, 46, 62, 63, 39, 34), 42),
+                Expected("seven", "test B", _of_dfme(58, 48, 35, 38, 42, 41, 37), 41),
+            ),
         ),
     )
 }

@@ -50,6 +50,9 @@ def find_root(raw: Path | str, database: Database) -> Path:
             f"{'no folder' if raw.exists() else 'not there'}."
         )
     roots = _roots_below(raw, database.patterns(), _DEPTH)
+    part = database.name.partition("/")[2]
+    of_part = [r for r in roots if part in map(str.casefold, r.relative_to(raw).parts)]
+    roots = of_part if len(of_part) == 1 else roots
     if len(roots) > 1:
         listed = ", ".join(str(root) for root in roots)
         raise UserError(f"{raw} must hold one corpus. Received: {listed}. Pass one of them.")

@@ -203,7 +203,7 @@ def _plan(
         if fitting.architecture.build is None:  # it learns nothing
             require_drawn(len(clips.classes), weights)
         tested = np.concatenate([split.test_subjects for split in folds])
-        require_unseen(weights, tested, clips.corpus)
+        require_unseen(weights, tested, clips.corpus, database_of(config.data[0]).name)
     leak = folds[0].leak and f"{folds[0].leak}; {WHY_RANDOM_SCORES_HIGHER}"
     about = {**clips.describe(), "protocol": config.protocol, "leak": leak, "folds": len(folds)}
     more: dict[str, Any] = {"protocol": config.protocol}

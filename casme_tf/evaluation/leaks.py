@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from casme_tf.datasets.prepared import STAND_IN
 from casme_tf.datasets.splits import CROSS_VALIDATIONS, Split
 from casme_tf.errors import LeakError, UserError
 from casme_tf.runs import CONFIG, SPLIT, RunRecord, read_split
@@ -171,13 +172,24 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:EXAMPLES]) + (f" and {more} more" if more > 0 else "")
 
 
-def require_unseen(weights: str, tested: Iterable[str], corpus: str) -> None:
-    """Refuse weights that were trained on subjects of the test clips."""
-    subjects = {str(subject) for subject in tested}
+def require_unseen(
+    weights: str, tested: Iterable[str], corpus: str, database: str = "casme2"
+) -> None:
+    """Refuse weights that were trained on subjects of the test clips.
+
+    Args:
+        weights: What `--weights` names.
+        tested: Subjects of the test clips, `DATABASE/SUBJECT` if they are of several.
+        corpus: What the clips are of.
+        database: Database of subjects that are named without one.
+    """
+    subjects = {_whole(str(subject), database) for subject in tested}
     for run, record in _runs(weights):
-        if record.split.get("corpus", corpus) != corpus:
+        drawn = [name == STAND_IN for name in (record.split.get("corpus", corpus), corpus)]
+        if drawn[0] != drawn[1]:  # drawn subjects have the names of real ones
             continue
-        shared = sorted(subjects & _seen(run, record))
+        home = record.databases[0] if record.databases else ""
+        shared = sorted(subjects & {_whole(subject, home) for subject in _seen(run, record)})
         if shared:
             raise LeakError(
                 "A frozen backbone must not have been trained on a tested subject. Received: "
@@ -185,6 +197,11 @@ def require_unseen(weights: str, tested: Iterable[str], corpus: str) -> None:
                 f"of them, the first {shared[0]}. Use --weights imagenet or none, or weights of "
                 "another corpus."
             )
+
+
+def _whole(subject: str, database: str) -> str:
+    """Name a subject with its database."""
+    return subject if "/" in subject else f"{database}/{subject}"
 
 
 def _runs(weights: str) -> Iterator[tuple[Path, RunRecord]]:

@@ -17,6 +17,7 @@ from casme_tf.datasets.coding_sheet import read_coding_sheet
 from casme_tf.datasets.databases import DATABASES, database_of
 from casme_tf.datasets.pairs import Pairs, load_pairs, select_clips
 from casme_tf.datasets.prepare import prepare_dataset
+from casme_tf.datasets.raw_clips import find_root
 from casme_tf.datasets.splits import PROTOCOLS
 from casme_tf.datasets.spreadsheet import are_action_units, parse_action_units
 from casme_tf.errors import LeakError, UserError
@@ -292,6 +293,52 @@ def test_what_could_not_be_prepared_reaches_the_note(tmp_path):
         "s02,s2_po_01,positive,"
     ]
     assert not (prepared / "missing.csv").exists()
+
+
+def test_the_part_of_a_database_is_found_among_the_others(tmp_path):
+    for part in ("hs", "vis", "nir"):
+        tree = TREES[f"smic/{part}"](tmp_path)
+    for part in ("hs", "nir"):
+        root = find_root(tree.raw.parent, DATABASES[f"smic/{part}"])
+        assert root == tree.raw.parent / part.upper()
+
+
+def test_a_clip_whose_first_frame_is_not_on_disk_is_a_line_and_missing(tmp_path):
+    tree = TREES["casme3/a"](tmp_path)
+    (
+        tree.raw / "spNo.2" / "a" / "color" / "105.jpg"
+    ).unlink()  # its apex is not used: it is spotted
+    done = prepare_dataset(tree.raw, tree.coding, tmp_path / "out", database="casme3/a")
+    (failure,) = done.failures
+    assert failure[:2] == ("spNO.2", "a_105")
+    assert "must have its onset frame. Received: no " in failure.reason
+    assert failure.reason.endswith("spNo.2/a/color/105.jpg.")
+    assert (tmp_path / "out" / "missing.csv").read_text().splitlines()[1:] == [
+        "spNO.2,a_105,happiness,VII"
+    ]
+
+
+def test_all_clips_are_named_whose_apex_is_not_used(tmp_path):
+    header = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"]
+    rows = [["spNO.1", "J", f"{n}", f"{n}", f"{n + 9}", "4", "I", "sad"] for n in range(10, 90, 10)]
+    path = tmp_path / "table.csv"
+    pd.DataFrame(rows, columns=header).to_csv(path, index=False)
+    sheet = read_coding_sheet(path, DATABASES["casme3/a"])
+    names = ", ".join(f"spNO.1/J_{n}" for n in range(10, 90, 10))
+    assert sheet.notes == (f"8 clips: apex equals onset, not used ({names})",)
+    assert {clip.apex for clip in sheet.clips} == {None}
+    assert {clip.emotion for clip in sheet.clips} == {"sadness"}
+
+
+def test_objective_classes_are_read_where_a_copy_of_the_sheet_has_them(tmp_path):
+    header = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units"]
+    table = [[*header, "Estimated Emotion", "Objective Classes"]]
+    table += [["01", f"EP0{i}", 1, 2, 3, 4, "disgust", c] for i, c in enumerate([3, "VII", None])]
+    sheet = read_coding_sheet(write_table(tmp_path / "edited.xlsx", table))
+    assert [clip.objective for clip in sheet.clips] == ["III", "VII", ""]
+    table.append(["01", "EP09", 1, 2, 3, 4, "disgust", 8])
+    with pytest.raises(UserError, match=r"row 5 .*objective class must be from 1 to 7.*: 8\."):
+        read_coding_sheet(write_table(tmp_path / "wrong.xlsx", table))
 
 
 @pytest.mark.parametrize("name", [n for n in TREES if n != "casme2" and DATABASES[n].columns])

@@ -108,12 +108,13 @@ def casme2(folder: Path) -> Tree:
 def casme(folder: Path) -> Tree:
     """One name twice for a subject, numbers padded in a part of the clips, no offsets."""
     tree = Tree(folder / "CASME_raw_selected")
-    rows: list[list[object]] = [["Subject", "Filename", "OnsetF", "ApexF1", "AU", "Emotion"]]
+    header = ["Subject", "Filename", "OnsetF", "ApexF1", "ApexF2", "AU", "Emotion"]
+    rows: list[list[object]] = [header]
     for i, subject, place, emotion in each(["Repression", "Amusement", "surprise"]):
         name, first = f"EP01_{min(place, 1)}", 40 * place + 10
         pattern = f"{name}-{{:03d}}.jpg" if subject == 3 else f"{name}-{{}}.jpg"
         write_frames(tree.raw / f"sub{subject:02d}" / name, "casme", i, first, pattern.format)
-        rows.append([subject, name, first, first + APEX, "12+14", emotion])
+        rows.append([subject, name, first, first + APEX, first + 1, "12+14", emotion])
         tree.clips.append((f"sub{subject:02d}", f"{name}_{first}"))
     tree.coding = write_table(folder / "CASME.xlsx", rows)
     return tree
@@ -136,6 +137,7 @@ def samm(folder: Path) -> Tree:
         apex = {1: last + 9, 3: first - 30}.get(i, first + APEX)
         formula = f"=F{i + 15}-D{i + 15}+1"
         row = [code, name, place + 1, first, apex, last, formula, "Micro - 1/2", units[place]]
+        emotion = "Other" if i == 6 else emotion
         rows.append([*row, emotion, i % 7 + 1, "soft focus" if i == 2 else None])
         tree.clips.append((f"{code:03d}", name))
     tree.spotted = {tree.clips[1], tree.clips[3]}
@@ -177,6 +179,7 @@ def casme3_a(folder: Path) -> Tree:
         write_frames(clip, "casme3_a", i, first, "{}.jpg".format)
         apex = first if i == 4 else first + APEX
         last = 0 if i == 5 else first + FRAMES - 1
+        emotion = "Others" if i == 8 else emotion
         cells = [f"spNO.{subject}", letter, first, apex, last, "L2+1", "VII", emotion]
         rows.append([str(cell) for cell in cells])
         tree.clips.append((f"spNO.{subject}", f"{letter}_{first}"))

@@ -254,7 +254,9 @@ def trained(tmp_path):
 
 @pytest.mark.parametrize("person", ["sub01", "sub02"])
 def test_weights_that_saw_a_tested_person_are_refused(trained, person):
-    with pytest.raises(LeakError, match=f"of the run mine, trained on 1 of 2.*first {person}"):
+    with pytest.raises(
+        LeakError, match=f"of the run mine, trained on 1 of 2.*first casme2/{person}"
+    ):
         require_unseen(trained("mine"), [person, "sub09"], "casme2")
 
 
@@ -266,8 +268,18 @@ def test_weights_that_saw_nobody_tested_are_taken(trained, tmp_path):
     require_unseen(str(tmp_path / "resnet50_notop.h5"), ["sub01"], "casme2")
 
 
+def test_subjects_of_different_databases_are_different_and_of_a_composite_the_same(trained):
+    weights = trained("mine")
+    require_unseen(weights, ["sub01"], "casme", "casme")
+    require_unseen(weights, ["samm/sub01"], "composite")
+    for corpus in ("composite", "motion-images"):
+        with pytest.raises(LeakError, match="trained on 1 of 2.*first casme2/sub01"):
+            require_unseen(weights, ["casme2/sub01", "samm/006"], corpus)
+    require_unseen(weights, ["casme2/sub01"], "stand-in")
+
+
 def test_weights_chosen_on_the_test_clips_have_seen_them(trained):
-    with pytest.raises(LeakError, match="the first sub03"):
+    with pytest.raises(LeakError, match="the first casme2/sub03"):
         require_unseen(trained("random", leak="subjects are in both"), ["sub03"], "casme2")
 
 
