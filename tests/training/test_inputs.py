@@ -273,7 +273,7 @@ def test_subjects_of_different_databases_are_different_and_of_a_composite_the_sa
     require_unseen(weights, ["sub01"], "casme", "casme")
     require_unseen(weights, ["samm/sub01"], "composite")
     for corpus in ("composite", "motion-images"):
-        with pytest.raises(LeakError, match="trained on 1 of 2.*first casme2/sub01"):
+        with pytest.raises(LeakError, match=r"trained on 1 of 2.*first casme2/sub01"):
             require_unseen(weights, ["casme2/sub01", "samm/006"], corpus)
     require_unseen(weights, ["casme2/sub01"], "stand-in")
 
