@@ -8,7 +8,6 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from casme_tf.clips.layout import EYES, ten_cells
 from casme_tf.clips.tracking import TrackedFace
@@ -64,6 +63,8 @@ def noise_level(values: np.ndarray) -> float:
 
 def smoothing(frames: int, width: float) -> np.ndarray:
     """Return the matrix `(frames, frames)` that smooths a curve by a Gaussian, ends held."""
+    from scipy.ndimage import gaussian_filter1d  # half a second, which a pair does not need
+
     return gaussian_filter1d(np.eye(frames), width, axis=0, mode="nearest")
 
 

@@ -73,6 +73,19 @@ def convert_tflite(
             yield form, join_tflite(head, _convert(second, form, calibration))
 
 
+def convert_recognizer(model: keras.Model) -> bytes:
+    """Convert the model of `pretrained.load_recognizer` to one file in float32, for one pair."""
+    size = model.input["onset"].shape[1]
+
+    def answer(onset: tf.Tensor, apex: tf.Tensor) -> Tensors:
+        return model({"onset": onset, "apex": apex}, training=False)
+
+    pair = [tf.TensorSpec((1, size, size, 3), tf.uint8, name) for name in ("onset", "apex")]
+    with tempfile.TemporaryDirectory(prefix="casme_tf_") as folder:
+        _write_graph(Path(folder), answer, pair)
+        return _convert(Path(folder), "float32", lambda: iter(()))
+
+
 def _write_graph(
     folder: Path, function: Callable[..., Tensors], specs: list[tf.TensorSpec]
 ) -> None:

@@ -64,16 +64,19 @@ def head_logits(embedding: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
 
 
 def class_probabilities(
-    classes: keras.KerasTensor, expression: keras.KerasTensor
+    classes: keras.KerasTensor, expression: keras.KerasTensor, suffix: str = ""
 ) -> keras.KerasTensor:
-    """Turn logits into probabilities that are all equal where nothing is expressed."""
+    """Turn logits into probabilities that are all equal where nothing is expressed.
+
+    The suffix is that of the layers' names, for a model with several heads.
+    """
     even = 1 / classes.shape[-1]
-    likely = keras.layers.Softmax(name="class_if_any")(classes)
-    shown = keras.layers.Activation("sigmoid", name="anything")(expression)
+    likely = keras.layers.Softmax(name=f"class_if_any{suffix}")(classes)
+    shown = keras.layers.Activation("sigmoid", name=f"anything{suffix}")(expression)
     # Not by adding (1 − p) / C: Keras takes (C, 1) that is added to (C, C) for a bias of C columns.
-    beyond_even = keras.layers.Rescaling(1.0, -even, name="beyond_even")(likely)
-    beyond_even = keras.layers.Multiply(name="class_and_any")([beyond_even, shown])
-    return keras.layers.Rescaling(1.0, even, name="probabilities")(beyond_even)
+    beyond_even = keras.layers.Rescaling(1.0, -even, name=f"beyond_even{suffix}")(likely)
+    beyond_even = keras.layers.Multiply(name=f"class_and_any{suffix}")([beyond_even, shown])
+    return keras.layers.Rescaling(1.0, even, name=f"probabilities{suffix}")(beyond_even)
 
 
 def _conv(

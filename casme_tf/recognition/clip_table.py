@@ -248,7 +248,6 @@ def _recognizer(settings: _Settings) -> Recognizer:
         scheme=settings.scheme,
         face_model=settings.face_model,
         face_detector=settings.face_detector,
-        often=True,
     )
 
 

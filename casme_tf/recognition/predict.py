@@ -10,9 +10,7 @@ from casme_tf.clips.detector import FaceRuntime
 from casme_tf.clips.images import read_rgb
 from casme_tf.clips.video import open_frames
 from casme_tf.errors import UserError
-from casme_tf.plotting import require_png, save_png
 from casme_tf.recognition.answer import Prediction
-from casme_tf.recognition.figures import answer_figure
 from casme_tf.recognition.recognizer import Recognizer
 from casme_tf.runs import CONFIG, RUNS, RunRecord, model_file, run_folder
 
@@ -63,6 +61,8 @@ def predict(
     """
     _check(clip, onset, apex, run=run, model=model, scheme=scheme, fps=fps)
     if figure is not None:
+        from casme_tf.plotting import require_png  # brings Matplotlib along
+
         require_png(figure)
     numbers = {}
     if clip is not None:
@@ -81,6 +81,9 @@ def predict(
             made = recognizer.movements(frames, **numbers, method=method, cropped=cropped)
         if figure is None or not made.answers:
             return made
+        from casme_tf.plotting import save_png
+        from casme_tf.recognition.figures import answer_figure
+
         first = made.answers[0]
         save_png(answer_figure(first, recognizer.grad_cam(first)), figure)
     return replace(made, figure=figure)

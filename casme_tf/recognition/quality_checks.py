@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy.signal import find_peaks
 
 from casme_tf.clips.alignment import warped_difference
 from casme_tf.clips.apex import CLEAR, Spotting
@@ -200,6 +199,8 @@ def clip_doubts(spotting: Spotting, fps: float | None) -> list[str]:
 def _movements(spotting: Spotting) -> int:
     """Count the peaks that rise by half of the strongest over what is between them."""
     curve = np.concatenate([[0.0], spotting.smooth, [0.0]])
+    from scipy.signal import find_peaks  # a second, which a pair does not need
+
     return len(find_peaks(curve, prominence=max(curve.max(), 1e-6) / 2)[0])
 
 

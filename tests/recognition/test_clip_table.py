@@ -92,7 +92,7 @@ def test_what_is_no_list_is_refused(tmp_path, clips, capsys):
 def test_a_row_says_what_the_recognizer_answers(clips, table):
     assert table["clip"].tolist() == ["b", "damaged", "film.mp4", "s1/a"]
     assert table["status"].tolist() == ["answered", "failed", "failed", "answered"]
-    with Recognizer(often=True) as recognizer:
+    with Recognizer() as recognizer:
         (answer,) = recognizer.movements(open_frames(clips / "s1" / "a", fps=200)).answers
     row = table.iloc[3]
     assert row["label"] == (answer.label or "no clear expression")

@@ -141,3 +141,31 @@ def test_resizing_without_tensorflow_is_within_a_gray_level(clip, size):
     pipeline = np.asarray(resize_frame(tf.constant(frame), size)).astype(int)
     assert np.abs(ours - pipeline).max() <= 1
     assert np.abs(ours - pipeline).mean() < 0.2
+
+
+ANSWERS = """
+import sys
+from pathlib import Path
+from casme_tf.cli.main import main
+onset, apex, folder, table = sys.argv[1:]
+listed = ["--clips", str(Path(folder).parent), "--out", table, "--fps", "200"]
+assert main("predict", ["--onset", onset, "--apex", apex]) == 0
+assert "scipy" not in sys.modules and "matplotlib" not in sys.modules
+assert main("predict", ["--clip", folder, "--fps", "200"]) == 0
+assert main("spot-apex", [folder]) == 0
+assert main("stream", [folder, "--fps", "200", "--json"]) == 0
+assert main("predict", listed) == 0
+import casme_tf.recognition.app.page
+heavy = {"tensorflow", "keras", "mediapipe", "tensorflow_datasets", "apache_beam", "mlcroissant"}
+print("HEAVY", sorted(heavy & set(sys.modules)))
+"""
+
+
+def test_nothing_that_answers_imports_tensorflow(clip, tmp_path):
+    (tmp_path / "clips").mkdir()
+    folder = tmp_path / "clips" / "one"
+    shutil.copytree(clip["full"][0].parent, folder)
+    command = [sys.executable, "-c", ANSWERS, *clip["full"], folder, tmp_path / "answers.csv"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "HEAVY []"

@@ -222,7 +222,7 @@ class AppAnswers:
     def _recognizer(self, model: str) -> Recognizer:
         if model not in self._loaded:
             if model in DRAWN:
-                loaded = Recognizer(scheme=model, **self._faces, often=True)
+                loaded = Recognizer(scheme=model, **self._faces)
             elif model.startswith(_RUN):
                 file = model_path(self._runs, model.removeprefix(_RUN), None)
                 loaded = Recognizer(file, **self._faces)
