@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from casme_tf.clips.apex import Method, Spotting, spot_apex
-from casme_tf.clips.detector import Face, FaceDetector, FaceRuntime, crop_box
+from casme_tf.clips.detector import Face, FaceDetector, FaceRuntime, NoFaceError, crop_box
 from casme_tf.clips.frames import Frames, MemoryFrames
 from casme_tf.clips.images import resize
 from casme_tf.clips.search import is_long, spot_intervals, window_length
@@ -94,7 +94,8 @@ class Recognizer:
         _require_one_size(frames)
         with self._one_at_a_time:
             if cropped:
-                return self._ask(frames, frames)
+                doubts = self._crop_doubts(onset, apex)
+                return replace(self._ask(frames, frames), doubts=tuple(doubts))
             face = self._detector.detect_or_explain(onset)
             size = (onset.shape[0], onset.shape[1])
             box = crop_box(face, size)
@@ -220,6 +221,17 @@ class Recognizer:
         return replace(
             answer, numbers=numbers, seconds=times, spotting=spotting, doubts=tuple(doubts)
         )
+
+    def _crop_doubts(self, onset: np.ndarray, apex: np.ndarray) -> list[str]:
+        """Judge two face crops."""
+        tracker = FaceTracker(self._detector, cropped=True)
+        for frame in MemoryFrames([onset, apex]).between():
+            tracker.add(frame)
+        try:
+            doubts = pair_doubts(tracker.finish())
+        except NoFaceError:
+            doubts = ["No face is found in the onset frame, which should be the crop of one."]
+        return doubts + frame_doubts([onset, apex])
 
     def grad_cam(self, answer: Answer) -> dict[str, np.ndarray] | None:
         """Return the Grad-CAM of the .keras file that the artifact was made from."""

@@ -183,3 +183,18 @@ def test_where_nothing_moves_there_is_no_clear_expression(frames):
     assert answer.describe().startswith("no clear expression")
     assert answer.confidence < 0.5
     assert answer.to_json()["label"] is None
+
+
+def test_crops_are_doubted_as_frames_are(frames):
+    crops = [frame[91:427, 183:460] for frame in (frames[0], frames[-1])]
+    with Recognizer() as recognizer:
+        plain = recognizer.pair(*crops, cropped=True)
+        dark = recognizer.pair(*(crop // 5 for crop in crops), cropped=True)
+        other = recognizer.pair(crops[0], np.full_like(crops[1], 128), cropped=True)
+        nobody = recognizer.pair(*(np.full_like(crop, 128) for crop in crops), cropped=True)
+    assert plain.doubts == ()
+    assert any("is dark" in doubt for doubt in dark.doubts)
+    assert any("not found again in the apex frame" in doubt for doubt in other.doubts)
+    assert nobody.doubts == (
+        "No face is found in the onset frame, which should be the crop of one.",
+    )
