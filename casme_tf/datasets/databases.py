@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from casme_tf.errors import UserError, command
 
-__all__ = ["DATABASES", "Database", "database_of"]
+__all__ = ["DATABASES", "Database", "Expected", "database_of"]
 
 Columns = dict[str, tuple[str, ...]]
 """By field the names that its column may have; the first is that of the published table."""
@@ -380,13 +380,7 @@ def database_of(name: str) -> Database:
 def require_not_another(
     database: Database, missing: Callable[[Sequence[str]], list[str]], path: object
 ) -> None:
-    """Raise a `UserError` that names the table, if it is another database's than the named one.
-
-    Args:
-        database: The database that was named.
-        missing: Returns those of some columns that a table does not have.
-        path: The table's file, for the message.
-    """
+    """Raise a `UserError` that names a table of another database, by the columns it has."""
     for column, what in NOT_READ.items():
         if not missing([column]) and not (column == "Type" and missing(["Inducement Code"])):
             raise UserError(

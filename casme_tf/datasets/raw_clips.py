@@ -11,6 +11,8 @@ from casme_tf.datasets.coding_sheet import Clip, CodingSheet
 from casme_tf.datasets.databases import SMIC_CODES, Database
 from casme_tf.errors import UserError, UserErrors
 
+__all__ = ["read_folders"]
+
 _CROPPED = "reg_"
 """Begins the names of frames that the authors of a database cropped to the face."""
 

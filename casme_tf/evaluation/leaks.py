@@ -177,11 +177,7 @@ def require_unseen(
 ) -> None:
     """Refuse weights that were trained on subjects of the test clips.
 
-    Args:
-        weights: What `--weights` names.
-        tested: Subjects of the test clips, `DATABASE/SUBJECT` if they are of several.
-        corpus: What the clips are of.
-        database: Database of subjects that are named without one.
+    A subject is named `DATABASE/SUBJECT`, or without one if it is of `database`.
     """
     subjects = {_whole(str(subject), database) for subject in tested}
     for run, record in _runs(weights):
