@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +22,7 @@ from casme_tf.datasets.built import frame_decoders, open_dataset
 from casme_tf.datasets.databases import DATABASES, database_of
 from casme_tf.datasets.prepared import SHEET, STAND_IN
 from casme_tf.errors import UserError
+from casme_tf.files import atomic_file
 from casme_tf.labels import CLASSES, SCHEMES, Scheme
 from casme_tf.progress import progress
 
@@ -30,6 +33,8 @@ _FIELDS = ("subject", "clip", "emotion", "objective", "action_units", "apex_sour
 COMPOSITE = "composite"
 """The corpus of clips of several databases."""
 
+PAIR = ("onset", "apex")
+_RESIZING = 1  # raise it when `resize_frame` gives other pixels
 _NAMED = 5  # clips that a note names
 
 
@@ -68,6 +73,8 @@ def resize_frame(frame: tf.Tensor, size: int) -> tf.Tensor:
 
 def load_pairs(data_dir: Path | None, size: int, databases: Sequence[str] = ("casme2",)) -> Pairs:
     """Read built data sets and resize their frames.
+
+    Resized frames are kept in the data set's folder and mapped into memory the next time.
 
     Args:
         data_dir: Folder that `tfds build` wrote to; None for TFDS's default.
@@ -114,37 +121,41 @@ def load_pairs(data_dir: Path | None, size: int, databases: Sequence[str] = ("ca
 def _load(name: str, data_dir: Path | None, size: int) -> Pairs:
     builder = open_dataset(name, data_dir)
     emotions = builder.info.features["emotion"].names
+    frames = _kept_frames(builder, size)
+    decoders = dict.fromkeys(frames, tfds.decode.SkipDecoding()) or frame_decoders()
 
     def resized(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         kept = {name: example[name] for name in ("label", "corpus", *_FIELDS)}
-        return kept | {name: resize_frame(example[name], size) for name in ("onset", "apex")}
+        return kept | {name: resize_frame(example[name], size) for name in PAIR if not frames}
 
     dataset = builder.as_dataset(
         split="train",
         shuffle_files=False,
-        decoders=frame_decoders(),
+        decoders=decoders,
         read_config=tfds.ReadConfig(try_autocache=False),  # it is read once, and kept here
     )
     dataset = untuned(dataset.map(resized, tf.data.AUTOTUNE, deterministic=True).prefetch(8))
     count = builder.info.splits["train"].num_examples
-    frames = {name: np.empty((count, size, size, 3), np.uint8) for name in ("onset", "apex")}
+    read = {name: np.empty((count, size, size, 3), np.uint8) for name in PAIR if not frames}
     labels = np.empty(count, np.int64)
     rows = []
     corpora = set()
     for i, example in enumerate(dataset.as_numpy_iterator()):
-        for frame, array in frames.items():
+        for frame, array in read.items():
             array[i] = example[frame]
         labels[i] = example["label"]
         corpora.add(example["corpus"].decode())
         text = {key: example[key].decode() for key in _FIELDS if key != "emotion"}
         rows.append(text | {"emotion": emotions[example["emotion"]]})
+    if read:
+        _keep_frames(builder, size, read)
     clips = pd.DataFrame(rows, columns=list(_FIELDS))
     clips["class"], clips["database"] = np.asarray(CLASSES)[labels], name
     (corpus,) = corpora  # the builder refuses a mixture
     metadata = builder.info.metadata or {}
     lacking = pd.DataFrame(json.loads(metadata.get("missing", "[]")), columns=list(_FIELDS[:4]))
     return Pairs(
-        frames,
+        frames or read,
         labels,
         clips,
         corpus,
@@ -152,6 +163,36 @@ def _load(name: str, data_dir: Path | None, size: int) -> Pairs:
         (name,),
         lacking.assign(database=name, apex_source=SHEET),
     )
+
+
+def _frames_files(builder: tfds.core.DatasetBuilder, size: int) -> dict[str, Path]:
+    """Return where resized frames are kept: in the data set's folder, which a build replaces."""
+    folder = Path(builder.data_path)
+    records = [(path.name, path.stat()) for path in sorted(folder.glob("*.tfrecord*"))]
+    key = repr([_RESIZING, *((name, x.st_size, x.st_mtime_ns) for name, x in records)])
+    stamp = hashlib.blake2b(key.encode(), digest_size=6).hexdigest()
+    return {name: folder / f"{name}_{size}px_{stamp}.npy" for name in PAIR}
+
+
+def _kept_frames(builder: tfds.core.DatasetBuilder, size: int) -> dict[str, np.ndarray]:
+    """Return the frames that an earlier reading kept, mapped into memory; empty if none."""
+    try:
+        files = _frames_files(builder, size)
+        frames = {name: np.load(path, mmap_mode="r") for name, path in files.items()}
+    except (OSError, ValueError):
+        return {}
+    shape = (builder.info.splits["train"].num_examples, size, size, 3)
+    return frames if {array.shape for array in frames.values()} == {shape} else {}
+
+
+def _keep_frames(
+    builder: tfds.core.DatasetBuilder, size: int, frames: dict[str, np.ndarray]
+) -> None:
+    """Keep resized frames for the next reading, if the folder may be written."""
+    with suppress(UserError, OSError):
+        for name, path in _frames_files(builder, size).items():
+            with atomic_file(path) as temporary:
+                np.save(temporary, frames[name])
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -205,7 +205,7 @@ def all_rows() -> list[Row]:
             alike=same_number,
         ),
         Row(
-            *("read", "read the built data set at 224", "JPEGs by OpenCV in a DataLoader"),
+            *("read", "read the built data set at 224 again", "JPEGs by OpenCV in a DataLoader"),
             *(1.5, "read", "read"),
             alike=same_brightness,
             parts=("read_parts", "read_parts"),

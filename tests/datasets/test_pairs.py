@@ -1,3 +1,7 @@
+import os
+import shutil
+from contextlib import contextmanager
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -5,7 +9,9 @@ import pytest
 import tensorflow as tf
 
 from casme_tf.clips.images import read_rgb
+from casme_tf.datasets import pairs as pairs_module
 from casme_tf.datasets.pairs import load_pairs, resize_frame
+from casme_tf.errors import UserError
 from casme_tf.labels import CLASSES, class_of
 from casme_tf.models import flow_classifier, split_model
 
@@ -27,6 +33,42 @@ def test_pairs_are_the_prepared_ones_in_order(pairs, prepared):
     path = prepared / row["subject"] / f"ROI_{row['clip']}" / "apex_frame.jpg"
     expected = resize_frame(tf.constant(read_rgb(path)), 96)
     np.testing.assert_array_equal(pairs.frames["apex"][7], expected)
+
+
+def test_frames_are_resized_once_until_the_data_set_is_another(data_dir, tmp_path, monkeypatch):
+    copy = tmp_path / "tfds"
+    shutil.copytree(data_dir, copy, ignore=shutil.ignore_patterns("*.npy"))
+    first = load_pairs(copy, 32)
+    assert len(list(copy.rglob("*_32px_*.npy"))) == 2
+
+    def refuse(frame, size):
+        raise AssertionError("resized again")
+
+    monkeypatch.setattr(pairs_module, "resize_frame", refuse)
+    again = load_pairs(copy, 32)
+    for name, frames in first.frames.items():
+        np.testing.assert_array_equal(again.frames[name], frames)
+    pd.testing.assert_frame_equal(again.clips, first.clips)
+    (records,) = copy.rglob("*.tfrecord*")
+    os.utime(records, (1, 1))
+    with pytest.raises(Exception, match="resized again"):
+        load_pairs(copy, 32)
+
+
+def test_a_data_set_in_a_folder_that_cannot_be_written_is_read_all_the_same(
+    data_dir, tmp_path, monkeypatch
+):
+    copy = tmp_path / "tfds"
+    shutil.copytree(data_dir, copy, ignore=shutil.ignore_patterns("*.npy"))
+
+    @contextmanager
+    def read_only(path):
+        raise UserError(f"{path} cannot be written")
+        yield
+
+    monkeypatch.setattr(pairs_module, "atomic_file", read_only)
+    assert len(load_pairs(copy, 32)) == len(load_pairs(data_dir, 32))
+    assert not list(copy.rglob("*.npy"))
 
 
 def test_the_mark_of_the_stand_in_corpus_reaches_the_pairs(pairs, prepared):
