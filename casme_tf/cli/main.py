@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+import docstring_parser
 import tyro
 
 from casme_tf.cli import (
@@ -141,8 +142,9 @@ def _description() -> str:
 
 
 def _show_options_plainly(config: Any) -> None:
-    """Let help show an optional number as INT, not {None}|INT (default: None)."""
+    """Let help show an optional number as INT, not {None}|INT, and texts without their breaks."""
     names: dict[Any, str] = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
+    texts = _texts(config)
     for name, kind in get_type_hints(config, include_extras=True).items():
         plain = kind.__origin__ if get_origin(kind) is Annotated else kind
         options: dict[str, Any] = {}
@@ -153,8 +155,17 @@ def _show_options_plainly(config: Any) -> None:
             literals = get_args(values[0]) if get_origin(values[0]) is Literal else ()
             metavar = f"{{{','.join(literals)}}}" if literals else names[values[0]]
             options = {"help_behavior_hint": "", "metavar": metavar}
+        if name in texts and not any(getattr(x, "help", None) for x in get_args(kind)[1:]):
+            options["help"] = texts[name]
         if options:
             config.__annotations__[name] = Annotated[kind, tyro.conf.arg(**options)]
+
+
+def _texts(config: Any) -> dict[str, str]:
+    """Return what the docstrings of options say, each on one line."""
+    kinds = [kind for kind in reversed(config.__mro__) if kind is not object]
+    params = (param for kind in kinds for param in docstring_parser.parse_from_object(kind).params)
+    return {param.arg_name: " ".join((param.description or "").split()) for param in params}
 
 
 def _mute_native_log() -> None:

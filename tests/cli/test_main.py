@@ -31,6 +31,14 @@ def test_help_shows_options_as_people_write_them(verb, capsys):
         assert word not in text
 
 
+def test_help_breaks_lines_where_the_terminal_does(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit, match="0"):
+        main(None, ["predict", "--help"])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "such as 0, which" in line]
+    assert "such as 0, which is recorded now" in line  # the source has a break after "is"
+
+
 def test_switches_say_what_they_do(capsys):
     text = help_of("train", capsys)
     assert "--no-augment Train on the clips as they are" in text
