@@ -1,6 +1,7 @@
 """Every database by a made-up tree of its shape: prepared, built, loaded, trained on."""
 
 import csv
+import importlib
 import json
 import os
 import subprocess
@@ -114,6 +115,22 @@ def test_every_other_database_is_built_loaded_and_trained_on(name, tmp_path):
     build(name, tmp_path / "out", tmp_path / "data")
     pairs = load_pairs(tmp_path / "data", 64, [name])
     assert_is_trained_on(name, pairs, tmp_path / "data", tmp_path / "runs")
+
+
+@pytest.mark.parametrize("name", sorted({database.dataset for database in DATABASES.values()}))
+def test_every_builder_says_what_it_is_and_whom_to_cite(name, tmp_path):
+    builder = importlib.import_module(f"casme_tf.datasets.{name}").Builder
+    metadata = builder.get_metadata()
+    homepage = database_of(name).homepage
+    assert homepage.removeprefix("https://doi.org/") in metadata.citation
+    assert "facial micro-expressions" in metadata.description
+    assert "ml.task.image-classification" in metadata.tags
+    parts = [each.name.partition("/")[2] for each in DATABASES.values() if each.dataset == name]
+    assert [config.name for config in builder.BUILDER_CONFIGS] == [p for p in parts if p]
+    for part in parts:
+        made = builder(config=part or None, data_dir=tmp_path)
+        assert made.info.homepage == homepage
+        assert made.info.features["emotion"].names == list(made.database.emotions)
 
 
 def test_databases_are_joined_with_subjects_of_their_own(composite):
