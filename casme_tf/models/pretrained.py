@@ -47,7 +47,7 @@ def load(scheme: str = "four", *, weights: Path | None = None) -> keras.Model:
         UserError: If there is no such scheme, or the weights are none.
 
     Example:
-        >>> load("megc3")(np.zeros((1, 28, 28, 3), "float32")).shape
+        >>> load("megc3")(keras.ops.zeros((1, 28, 28, 3))).shape
         TensorShape([1, 3])
     """
     _scheme(scheme)
