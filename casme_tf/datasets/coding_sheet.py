@@ -250,7 +250,7 @@ def read_coding_sheet(
             shorter names of these; or subject, folder, onset_frame, apex_frame, emotion. Prose
             above the header and other columns are passed over.
         database: Whose table it is. Default: CASME II.
-        corrections: Corrections files to apply in this order, see `corrections.read_corrections`.
+        corrections: Corrections files to apply in this order, see `read_corrections`.
             Default: the one that comes with this package. Empty: the sheet as it is.
         leave_out: Leave out rows that cannot be read. Default: they are an error.
 
@@ -265,10 +265,9 @@ def read_coding_sheet(
     columns, rows = _read_rows(Path(path), database)
     problems: list[str] = []
     notes: list[str] = []
-    own = [Path(file) for file in corrections]
     files = {
         file: read_corrections(file, database)
-        for file in own
+        for file in map(Path, corrections)
         if file != SHIPPED_CORRECTIONS or database is CASME2
     }
     for file, fixes in files.items():

@@ -153,7 +153,8 @@ def _load(name: str, data_dir: Path | None, size: int) -> Pairs:
     clips["class"], clips["database"] = np.asarray(CLASSES)[labels], name
     (corpus,) = corpora  # the builder refuses a mixture
     metadata = builder.info.metadata or {}
-    lacking = pd.DataFrame(json.loads(metadata.get("missing", "[]")), columns=list(_FIELDS[:4]))
+    named = json.loads(metadata.get("missing", "[]"))
+    lacking = pd.DataFrame(named, columns=[*_FIELDS[:4], "apex_source"])
     return Pairs(
         frames or read,
         labels,
@@ -161,7 +162,7 @@ def _load(name: str, data_dir: Path | None, size: int) -> Pairs:
         corpus,
         metadata.get("coding_sheet", ""),
         (name,),
-        lacking.assign(database=name, apex_source=SHEET),
+        lacking.assign(database=name),
     )
 
 

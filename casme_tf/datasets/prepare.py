@@ -279,7 +279,7 @@ def prepare_dataset(
         coding: Coding sheet; see `coding_sheet.read_coding_sheet`. None for a database without
             one: its clips are those of its folders.
         out: Folder to write `subXX/ROI_<clip>/onset_frame.jpg`, `apex_frame.jpg` and
-            `manifest.csv` to (see `manifest.ManifestRow`): new, or one of an earlier run on the
+            `manifest.csv` to (see `prepared.ManifestRow`): new, or one of an earlier run on the
             same corpus.
         database: One of `databases.DATABASES`. Default: CASME II.
         corrections: Corrections files of the sheet, applied in this order. Default: the one that

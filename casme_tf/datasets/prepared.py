@@ -224,12 +224,17 @@ def write_missing(folder: Path, clips: Iterable[Clip]) -> None:
     missing can be named.
     """
     path = folder / MISSING
-    lines = [",".join([c.subject, c.clip, c.emotion, c.objective]) for c in clips]
+    lines = [
+        ",".join([c.subject, c.clip, c.emotion, c.objective, "" if c.apex is None else SHEET])
+        for c in clips
+    ]
     with explain_write_errors(path):
         path.unlink(missing_ok=True)
     if lines:
         with atomic_file(path) as temporary:
-            temporary.write_text("\n".join(["subject,clip,emotion,objective", *lines]) + "\n")
+            temporary.write_text(
+                "\n".join(["subject,clip,emotion,objective,apex_source", *lines]) + "\n"
+            )
 
 
 def prepare_command(folder: Path | str = "prepared_dataset", database: Database = CASME2) -> str:

@@ -127,7 +127,7 @@ class Recognizer:
         """Answer for a clip of one movement.
 
         Args:
-            frames: The clip; see `video_frames.open_frames`.
+            frames: The clip; see `video.open_frames`.
             onset: Number of the onset frame, if known.
             apex: Number of the apex frame, if known.
             method: How the apex is found; see `apex.spot_apex`.

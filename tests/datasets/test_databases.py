@@ -300,6 +300,16 @@ def test_a_clip_that_is_missing_is_named():
     assert not select_clips(replace(pairs, corpus="stand-in"), "megc3").notes
 
 
+def test_a_missing_clip_that_the_scheme_leaves_out_is_not_named():
+    rows = [("sub01", "EP01", "disgust", "sheet"), ("sub04", "EP12_01f", "disgust", "")]
+    missing = pd.DataFrame(rows, columns=["subject", "clip", "emotion", "apex_source"])
+    pairs = made_up_pairs(
+        "casme2", SHEET_OF_2014 | {"disgust": 60}, 24, missing=missing.assign(database="casme2")
+    )
+    (note,) = select_clips(replace(pairs, coding_sheet="edition of 2014 (255 rows)"), "megc3").notes
+    assert note.endswith("found 144 of 24: sub01/EP01 is missing")
+
+
 def test_what_could_not_be_prepared_reaches_the_note(tmp_path):
     tree = TREES["smic/hs"](tmp_path)
     prepared = tmp_path / "out"
@@ -310,7 +320,7 @@ def test_what_could_not_be_prepared_reaches_the_note(tmp_path):
     done = prepare_dataset(tree.raw, None, tmp_path / "other", database="smic/hs")
     assert [failure[:2] for failure in done.failures] == [("s02", "s2_po_01")]
     assert (tmp_path / "other" / "missing.csv").read_text().splitlines()[1:] == [
-        "s02,s2_po_01,positive,"
+        "s02,s2_po_01,positive,,"
     ]
     assert not (prepared / "missing.csv").exists()
 
@@ -334,7 +344,7 @@ def test_a_clip_whose_first_frame_is_not_on_disk_is_a_line_and_missing(tmp_path)
     assert "must have its onset frame. Received: no " in failure.reason
     assert failure.reason.endswith("spNo.2/a/color/105.jpg.")
     assert (tmp_path / "out" / "missing.csv").read_text().splitlines()[1:] == [
-        "spNO.2,a_105,happiness,VII"
+        "spNO.2,a_105,happiness,VII,"
     ]
 
 
