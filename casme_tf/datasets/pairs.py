@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -120,35 +120,14 @@ def load_pairs(data_dir: Path | None, size: int, databases: Sequence[str] = ("ca
 
 def _load(name: str, data_dir: Path | None, size: int) -> Pairs:
     builder = open_dataset(name, data_dir)
+    frames = _kept_frames(builder, size) or _read_frames(builder, size)
     emotions = builder.info.features["emotion"].names
-    frames = _kept_frames(builder, size)
-    decoders = dict.fromkeys(frames, tfds.decode.SkipDecoding()) or frame_decoders()
-
-    def resized(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        kept = {name: example[name] for name in ("label", "corpus", *_FIELDS)}
-        return kept | {name: resize_frame(example[name], size) for name in PAIR if not frames}
-
-    dataset = builder.as_dataset(
-        split="train",
-        shuffle_files=False,
-        decoders=decoders,
-        read_config=tfds.ReadConfig(try_autocache=False),  # it is read once, and kept here
-    )
-    dataset = untuned(dataset.map(resized, tf.data.AUTOTUNE, deterministic=True).prefetch(8))
-    count = builder.info.splits["train"].num_examples
-    read = {name: np.empty((count, size, size, 3), np.uint8) for name in PAIR if not frames}
-    labels = np.empty(count, np.int64)
-    rows = []
-    corpora = set()
-    for i, example in enumerate(dataset.as_numpy_iterator()):
-        for frame, array in read.items():
-            array[i] = example[frame]
-        labels[i] = example["label"]
+    labels, rows, corpora = [], [], set()
+    for example in _read(builder, dict.fromkeys(PAIR, tfds.decode.SkipDecoding())):
+        labels.append(example["label"])
         corpora.add(example["corpus"].decode())
         text = {key: example[key].decode() for key in _FIELDS if key != "emotion"}
         rows.append(text | {"emotion": emotions[example["emotion"]]})
-    if read:
-        _keep_frames(builder, size, read)
     clips = pd.DataFrame(rows, columns=list(_FIELDS))
     clips["class"], clips["database"] = np.asarray(CLASSES)[labels], name
     (corpus,) = corpora  # the builder refuses a mixture
@@ -156,14 +135,34 @@ def _load(name: str, data_dir: Path | None, size: int) -> Pairs:
     named = json.loads(metadata.get("missing", "[]"))
     lacking = pd.DataFrame(named, columns=[*_FIELDS[:4], "apex_source"])
     return Pairs(
-        frames or read,
-        labels,
+        frames,
+        np.array(labels, np.int64),
         clips,
         corpus,
         metadata.get("coding_sheet", ""),
         (name,),
         lacking.assign(database=name),
     )
+
+
+def _read(
+    builder: tfds.core.DatasetBuilder, decoders: Any, size: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield all clips in the data set's order: frames of a size, or all but the frames."""
+
+    def chosen(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        if size is not None:
+            return {name: resize_frame(example[name], size) for name in PAIR}
+        return {name: example[name] for name in ("label", "corpus", *_FIELDS)}
+
+    dataset = builder.as_dataset(
+        split="train",
+        shuffle_files=False,
+        decoders=decoders,
+        read_config=tfds.ReadConfig(try_autocache=False),  # it is read once
+    )
+    dataset = untuned(dataset.map(chosen, tf.data.AUTOTUNE, deterministic=True).prefetch(8))
+    yield from dataset.as_numpy_iterator()
 
 
 def _frames_files(builder: tfds.core.DatasetBuilder, size: int) -> dict[str, Path]:
@@ -175,6 +174,10 @@ def _frames_files(builder: tfds.core.DatasetBuilder, size: int) -> dict[str, Pat
     return {name: folder / f"{name}_{size}px_{stamp}.npy" for name in PAIR}
 
 
+def _frames_shape(builder: tfds.core.DatasetBuilder, size: int) -> tuple[int, int, int, int]:
+    return builder.info.splits["train"].num_examples, size, size, 3
+
+
 def _kept_frames(builder: tfds.core.DatasetBuilder, size: int) -> dict[str, np.ndarray]:
     """Return the frames that an earlier reading kept, mapped into memory; empty if none."""
     try:
@@ -182,18 +185,31 @@ def _kept_frames(builder: tfds.core.DatasetBuilder, size: int) -> dict[str, np.n
         frames = {name: np.load(path, mmap_mode="r") for name, path in files.items()}
     except (OSError, ValueError):
         return {}
-    shape = (builder.info.splits["train"].num_examples, size, size, 3)
-    return frames if {array.shape for array in frames.values()} == {shape} else {}
+    wanted = {_frames_shape(builder, size)}
+    return frames if {array.shape for array in frames.values()} == wanted else {}
 
 
-def _keep_frames(
-    builder: tfds.core.DatasetBuilder, size: int, frames: dict[str, np.ndarray]
-) -> None:
-    """Keep resized frames for the next reading, if the folder may be written."""
-    with suppress(UserError, OSError):
-        for name, path in _frames_files(builder, size).items():
-            with atomic_file(path) as temporary:
-                np.save(temporary, frames[name])
+def _read_frames(builder: tfds.core.DatasetBuilder, size: int) -> dict[str, np.ndarray]:
+    """Resize the frames and keep them for the next reading, if the folder may be written."""
+    shape = _frames_shape(builder, size)
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    try:
+        with ExitStack() as open_files:
+            files = {}
+            for name, path in _frames_files(builder, size).items():
+                temporary = open_files.enter_context(atomic_file(path))
+                files[name] = open_files.enter_context(temporary.open("wb"))
+                np.lib.format.write_array_header_1_0(files[name], header)
+            for frames in _read(builder, frame_decoders(), size):
+                for name, file in files.items():
+                    file.write(frames[name].tobytes())
+        return _kept_frames(builder, size)
+    except (UserError, OSError):
+        arrays = {name: np.empty(shape, np.uint8) for name in PAIR}
+        for i, frames in enumerate(_read(builder, frame_decoders(), size)):
+            for name, array in arrays.items():
+                array[i] = frames[name]
+        return arrays
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -287,7 +303,8 @@ def select_clips(pairs: Pairs, scheme: str) -> SchemeClips:
             "emotions. Choose another --scheme."
         )
     clips = pairs.clips.iloc[kept]
-    frames = {name: array[kept] for name, array in pairs.frames.items()}
+    whole = np.array_equal(kept, np.arange(len(pairs)))  # what is mapped into memory stays so
+    frames = {name: array if whole else array[kept] for name, array in pairs.frames.items()}
     subjects, names = (clips[column].to_numpy(dtype=str) for column in ("subject", "clip"))
     return SchemeClips(
         classes.pop(),

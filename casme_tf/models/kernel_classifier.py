@@ -7,6 +7,8 @@ from functools import lru_cache
 import keras
 import numpy as np
 import tensorflow as tf
+from scipy.linalg import cho_factor
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -78,12 +80,12 @@ class MotionKernel(ClassifierMixin, BaseEstimator):
         self.spread_ = {kind: np.where(x > 0, x, 1.0) for kind, x in spread.items()}
         self.known_ = {kind: self._scaled(kind, x) for kind, x in images.items()}
         counts = np.bincount(y, minlength=self.classes)
-        kernel, expected = self._kernel(images), self._expected(images)
+        kernel, expected = self._kernel(images, among=True), self._expected(images)
         truth = np.eye(self.classes)[y] - 1 / self.classes
         least = np.inf
         for ridge in RIDGES:
             noise = ridge * counts[y] * np.count_nonzero(counts) / len(y)
-            inverse = np.linalg.inv(kernel + np.diag(noise))
+            inverse = _inverse(kernel + np.diag(noise))
             for prior in PRIORS if self._starts_drawn else (0.0,):
                 coefficients = inverse @ (truth - prior * expected)
                 # What each clip would be given, were it left out.
@@ -147,17 +149,22 @@ class MotionKernel(ClassifierMixin, BaseEstimator):
     def _scaled(self, kind: str, images: np.ndarray) -> np.ndarray:
         return ((images - self.mean_[kind]) / self.spread_[kind]).astype(np.float32)
 
-    def _kernel(self, images: dict[str, np.ndarray]) -> np.ndarray:
-        """Return the kernel between clips and those that it was fitted on, `(m, n)`."""
-        total: np.ndarray | float = 0.0
+    def _kernel(self, images: dict[str, np.ndarray], *, among: bool = False) -> np.ndarray:
+        """Return the kernel between clips and those that it was fitted on, `(m, n)`.
+
+        Among those it was fitted on it is symmetric, and half of it is computed.
+        """
+        total = np.zeros((len(images["motion"]), len(self.known_["motion"])))
         for kind, x in images.items():
             known = blocks_of(tf.constant(self.known_[kind]))
             for each in (x, x[:, :, ::-1] * SIGNS[kind]):
                 scaled = self._scaled(kind, each)
-                parts = (scaled[i : i + _ROWS] for i in range(0, len(scaled), _ROWS))
-                rows = [local_kernels(tf.constant(part), known).numpy() for part in parts]
-                total = total + 0.25 * np.concatenate(rows).astype(np.float64)
-        return np.asarray(total)
+                for i in range(0, len(scaled), _ROWS):
+                    first = i if among else 0
+                    part = tf.constant(scaled[i : i + _ROWS])
+                    rows = local_kernels(part, known[:, first:]).numpy()
+                    total[i : i + _ROWS, first:] += 0.25 * rows
+        return np.triu(total) + np.triu(total, 1).T if among else total
 
 
 def kernel_classifier(
@@ -192,6 +199,13 @@ def _images(X: np.ndarray) -> dict[str, np.ndarray]:
         "motion": motion,
         "image": np.concatenate([NormalizeMotion()(part).numpy()[..., :-1] for part in parts]),
     }
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    """Invert a symmetric positive definite matrix."""
+    factor, _ = cho_factor(matrix)
+    inverse, _ = dpotri(factor)
+    return np.triu(inverse) + np.triu(inverse, 1).T
 
 
 def _temperature(scores: np.ndarray, y: np.ndarray) -> tuple[float, float]:

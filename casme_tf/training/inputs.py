@@ -53,7 +53,11 @@ class ClipInputs:
         if "motion" in self.frames:  # published as such
             return {"motion": self.frames["motion"]}
         layer = UVStrain(head_motion=self.head_motion)
-        return {"motion": self._in_batches(layer, self.flow, _FLOWS, "strain")}
+        if "flow" in vars(self):  # another network needed it
+            return {"motion": self._in_batches(layer, self.flow, _FLOWS, "strain")}
+        # A hundredth of the flow's size: the flow of all clips may not fit into memory.
+        of_pair, pair = self._flow_of_pair, (self.frames["onset"], self.frames["apex"])
+        return {"motion": self._in_batches(lambda *x: layer(of_pair(*x)), pair, _FLOWS, "motion")}
 
     @cached_property
     def flow_features(self) -> Inputs:
@@ -104,16 +108,20 @@ class ClipInputs:
     @cached_property
     def flow(self) -> np.ndarray:
         """`(n, S, S, 2)` float32 optical flow, px of the frames, dx right, dy down."""
-        gray, flow = RGBToGray(), FarnebackFlow()
         pair = self.frames["onset"], self.frames["apex"]
+        return self._in_batches(self._flow_of_pair, pair, _FLOWS, "optical flow")
+
+    @cached_property
+    def _flow_of_pair(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        gray, flow = RGBToGray(), FarnebackFlow()
         # The number of clips is left open: the last batch is smaller.
-        frames = tf.TensorSpec((None, *pair[0].shape[1:]), tf.uint8)
+        frames = tf.TensorSpec((None, *self.frames["onset"].shape[1:]), tf.uint8)
 
         @tf.function(input_signature=[frames, frames])
         def of_pair(onset: tf.Tensor, apex: tf.Tensor) -> tf.Tensor:
             return flow([gray(onset), gray(apex)])
 
-        return self._in_batches(of_pair, pair, _FLOWS, "optical flow")
+        return of_pair
 
     @cached_property
     def backbone(self) -> keras.Model:

@@ -50,6 +50,9 @@ def test_motion_is_what_the_layers_give(clips, frames):
     expected = UVStrain()(FarnebackFlow()(gray))
     np.testing.assert_allclose(clips.uv_strain["motion"], expected, atol=1e-5)
     assert clips.uv_strain["motion"] is clips.uv_strain["motion"]  # computed once
+    alone = ClipInputs(frames)
+    np.testing.assert_array_equal(alone.uv_strain["motion"], clips.uv_strain["motion"])
+    assert "flow" not in vars(alone)  # the flow of all clips is never in memory
 
 
 def test_the_head_may_be_left_to_move(clips, frames):
