@@ -4,9 +4,9 @@ import { Problem, TEXTS } from "./texts.js";
 
 export const MOST_FRAMES = 200; // of a video
 export const RING_SECONDS = 3; // of the camera
-const MS_A_FRAME = 60; // a video plays so slowly that there is time to follow the face
+const MS_A_FRAME = 40; // a video plays so slowly that there is time to take its frames
 const SLOWEST = 0.0625; // that browsers play at
-const WAITING = 6; // frames that may wait to be measured
+const MOST_LOST = 5; // frames of the camera in a row
 
 const canvas = document.createElement("canvas");
 const context = canvas.getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
@@ -32,12 +32,15 @@ export async function readPicture(file) {
 export async function openVideo(video, file) {
   video.src = URL.createObjectURL(file);
   await new Promise((resolve, reject) => {
-    video.onloadeddata = resolve;
-    video.onerror = () => reject(new Problem(TEXTS.noVideo(file.name)));
+    const none = () => reject(new Problem(TEXTS.noVideo(file.name)));
+    video.onloadeddata = () => (video.videoWidth ? resolve() : none()); // a sound has no width
+    video.onerror = none;
   });
 }
 
+/** Wait for the next frame that is shown; returns its time, or null at the end. */
 const nextFrame = (video) => new Promise((resolve) => {
+  if (video.ended) resolve(null);
   const ended = () => resolve(null);
   video.addEventListener("ended", ended, { once: true });
   video.requestVideoFrameCallback((_, { mediaTime }) => {
@@ -46,72 +49,76 @@ const nextFrame = (video) => new Promise((resolve) => {
   });
 });
 
-/**
- * Follow the face through a video from where it stands.
- * @param engine the recognizer, see main.js
- * @param progress called with the number of frames that were measured
- * @returns frames, see recognizer.js; skipped, how many came before a face; more, whether the
- *   video goes on; frame(i), a promise of all of a frame
- */
-export async function followVideo(video, engine, progress, stopped) {
-  const frames = [];
-  const times = [];
-  let part = null, skipped = 0, waiting = 0, failed = null;
-  video.pause();
-  video.muted = true;
-  video.playbackRate = 0.25;
-  await video.play();
-  while (skipped + times.length < MOST_FRAMES && !stopped() && !failed) {
-    const time = await nextFrame(video);
-    if (time === null) break;
-    if (time === times.at(-1)) continue;
-    if (!part) {
-      video.pause(); // finding the face takes longer than a frame
-      part = (await engine.begin(shown(video)))?.part ?? null;
-      if (!part) skipped += 1;
-    }
-    if (part) {
-      times.push(time);
-      waiting += 1;
-      engine.measure(shown(video, part), time).then((frame) => {
-        frames.push(frame);
-        waiting -= 1;
-        progress(frames.length);
-      }, (error) => { failed = error; });
-    }
-    if (times.length > 1) video.playbackRate = Math.min(Math.max((1000 * frameTime(times)) / MS_A_FRAME, SLOWEST), 1);
-    if (waiting > WAITING) {
-      video.pause();
-      while (waiting > 1 && !failed) await pause(20);
-    }
-    if (video.paused) await video.play();
-  }
-  video.pause();
-  const more = !video.ended;
-  while (waiting && !failed) await pause(20);
-  if (failed) throw failed;
-  if (!frames.length) throw new Problem(TEXTS.noFaceInClip(skipped));
-  const step = times.length > 1 ? frameTime(times) : 1 / 30;
-  const frame = async (i) => {
-    await seek(video, times[i] + step / 4);
-    return shown(video);
-  };
-  return { frames, skipped, fps: 1 / step, more, live: false, frame };
+/** Go to a time; returns the time of the frame that is shown there, or null if that was shown before. */
+async function seek(video, time) {
+  const seeked = new Promise((resolve) => { video.addEventListener("seeked", resolve, { once: true }); });
+  const drawn = new Promise((resolve) => { video.requestVideoFrameCallback((_, { mediaTime }) => resolve(mediaTime)); });
+  video.currentTime = time;
+  await seeked;
+  return Promise.race([drawn, pause(300).then(() => null)]);
 }
 
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
-function frameTime(times) {
-  const steps = times.slice(1).map((time, i) => time - times[i]).sort((a, b) => a - b);
-  return steps[steps.length >> 1];
+/**
+ * Follow the face through a video from where it stands: it is played slowly to take its frames,
+ * those that this device missed are fetched, and then each is measured.
+ * @param engine the recognizer, see main.js
+ * @param progress called with how many frames were measured, of how many
+ * @returns frames, see recognizer.js; skipped, how many came before a face; more, whether the
+ *   video goes on; frame(i), a promise of all of a frame
+ */
+export async function followVideo(video, engine, progress, stopped) {
+  const taken = []; // {time, strip}
+  const start = video.currentTime;
+  let part = null, skipped = 0;
+  const take = async (time) => { taken.push({ time, strip: await engine.strip(shown(video, part)) }); };
+  video.muted = true;
+  video.playbackRate = 2 * SLOWEST;
+  await video.play();
+  while (skipped + taken.length < MOST_FRAMES && !stopped()) {
+    const time = await nextFrame(video);
+    if (time === null) break;
+    if (!part) {
+      video.pause(); // finding a face takes longer than a frame
+      part = (await engine.begin(shown(video)))?.part ?? null;
+      if (!part) skipped += 1;
+    }
+    if (part && time !== taken.at(-1)?.time) await take(time);
+    if (taken.length > 1) video.playbackRate = Math.min(Math.max((1000 * frameTime(taken)) / MS_A_FRAME, SLOWEST), 1);
+    // At its end, a video would start again.
+    if (video.paused && !video.ended) await video.play();
+  }
+  video.pause();
+  const { ended } = video;
+  if (!taken.length) throw new Problem(TEXTS.noFaceInClip(skipped));
+  const step = taken.length > 1 ? frameTime(taken) : 1 / 30;
+  for (const [i, { time }] of [...taken].entries()) {
+    const before = i ? taken[i - 1].time : skipped ? time : start - step;
+    for (let at = before + 1.25 * step; at < time - 0.5 * step && !stopped(); at += step) {
+      const found = await seek(video, at);
+      if (found !== null && taken.every((other) => Math.abs(other.time - found) > step / 4)) await take(found);
+    }
+  }
+  taken.sort((one, other) => one.time - other.time);
+  const kept = taken.slice(0, MOST_FRAMES - skipped);
+  const frames = [];
+  for (const { time, strip } of kept) {
+    if (stopped()) break;
+    progress(frames.length, kept.length);
+    frames.push(await engine.measure(strip, time));
+  }
+  const frame = async (i) => {
+    await seek(video, kept[i].time + step / 4);
+    return shown(video);
+  };
+  return { frames, skipped, fps: 1 / step, more: !ended || kept.length < taken.length, live: false, frame };
 }
 
-async function seek(video, time) {
-  const done = new Promise((resolve) => { video.addEventListener("seeked", resolve, { once: true }); });
-  const drawn = new Promise((resolve) => { video.requestVideoFrameCallback(resolve); });
-  video.currentTime = time;
-  await done;
-  await Promise.race([drawn, pause(250)]); // a frame that is shown already is not announced again
+/** Return the seconds between frames, which those that were missed do not change. */
+function frameTime(taken) {
+  const steps = taken.slice(1).map(({ time }, i) => time - taken[i].time).sort((a, b) => a - b);
+  return steps[steps.length >> 3];
 }
 
 /** Open the camera in a video element; returns what closes it. */
@@ -135,7 +142,7 @@ export async function openCamera(video) {
 
 /**
  * Keep the last seconds of the camera, and follow the face in them as fast as this device can.
- * @param state called with "looking", "steady" or "lost" and the box of the face
+ * @param state called with "looking", "lost", or "steady", the box of the face and how far it moved
  * @param step called after each frame that was measured, with the ring
  * @returns a promise of the ring once `stopped` returns true: entries with seconds, image and,
  *   where there was time, frame
@@ -144,12 +151,16 @@ export async function followCamera(video, engine, state, step, stopped) {
   let ring = [], found = null, busy = false, lost = 0;
   const measure = async (entry) => {
     busy = true;
-    entry.frame = await engine.measure(entry.image, entry.seconds);
+    entry.frame = await engine.measure(await engine.strip(entry.image), entry.seconds);
     busy = false;
     lost = entry.frame.seen ? 0 : lost + 1;
+    if (lost > MOST_LOST) {
+      [ring, found, lost] = [[], null, 0]; // begin anew where the face is now
+      state("lost");
+      return;
+    }
     if (entry.frame.seen) state("steady", found.box, entry.frame.shift);
-    if (lost > 5) [ring, found, lost] = [[], null, 0]; // begin anew where the face is now
-    else await step(ring);
+    await step(ring);
   };
   const begin = async () => {
     busy = true;

@@ -33,9 +33,9 @@ const call = (command) => async (...args) => {
     worker.postMessage({ id: calls, command, args });
   });
 };
-const engine = Object.fromEntries(["load", "pair", "begin", "measure"].map((name) => [name, call(name)]));
+const engine = Object.fromEntries(["load", "pair", "begin", "strip", "measure"].map((name) => [name, call(name)]));
 
-let facts; // what model.json says
+const loaded = engine.load(); // what model.json says
 let clip = null; // frames that were followed, see frames.js
 let turn = 0; // counts what was asked for; an earlier one that is still at work stops
 
@@ -43,8 +43,10 @@ let turn = 0; // counts what was asked for; an earlier one that is still at work
 async function asked(work) {
   turn += 1;
   const mine = turn;
-  say("", true);
+  say(TEXTS.loading, true);
   try {
+    await loaded;
+    say("");
     await work(() => mine !== turn);
   } catch (error) {
     if (mine !== turn) return;
@@ -59,7 +61,8 @@ async function asked(work) {
 
 /** Show what is being done, and how much of it. */
 function say(text, fresh = false, share = null) {
-  element("status").textContent = text;
+  // The same text again would be read aloud again.
+  if (element("status").textContent !== text) element("status").textContent = text;
   element("progress").hidden = share === null;
   if (share !== null) element("progress").value = share;
   if (fresh) element("problem").hidden = true;
@@ -105,6 +108,9 @@ function show({ json, crops, motion, shape }) {
   URL.revokeObjectURL(element("download").href);
   element("download").href = URL.createObjectURL(new Blob([JSON.stringify(json, null, 2)], { type: "application/json" }));
   say(TEXTS.answered(json.label, json.confidence));
+  const head = element("answer-head");
+  const chosen = json.spotting?.method === "given" || clip?.live;
+  if (!chosen && head.getBoundingClientRect().top > 0.8 * window.innerHeight) head.scrollIntoView();
   document.dispatchEvent(new CustomEvent("answer", { detail: json }));
 }
 
@@ -201,9 +207,9 @@ const film = element("film");
 async function lookAtVideo(stopped) {
   forget();
   film.controls = false;
-  const progress = (done) => { if (!stopped()) say(TEXTS.measuring(done), false, done / MOST_FRAMES); };
+  const progress = (done, all) => { if (!stopped()) say(TEXTS.measuring(done + 1, all), false, done / all); };
   try {
-    say(TEXTS.working);
+    say(TEXTS.taking);
     clip = await followVideo(film, engine, progress, stopped);
     if (stopped()) return;
     element("fps").value = Number(clip.fps.toFixed(2));
@@ -227,13 +233,13 @@ element("again").addEventListener("click", () => asked(lookAtVideo));
 const button = element("camera-button");
 let stopCamera = null;
 
-function cameraState(state, box, shift) {
+function cameraState(state, box, shift, size) {
   say({ looking: TEXTS.cameraLooking, steady: TEXTS.cameraSteady, lost: TEXTS.cameraLost }[state]);
   element("face").hidden = !box;
   if (!box) return;
   const live = element("live");
   const [width, height] = [live.videoWidth / 100, live.videoHeight / 100];
-  const [right, down] = shift.map((value, k) => (value * [box.width, box.height][k]) / facts.recognizer_frame_size);
+  const [right, down] = shift.map((value, k) => (value * [box.width, box.height][k]) / size);
   Object.assign(element("face").style, {
     left: `${(box.x + right) / width}%`, top: `${(box.y + down) / height}%`, width: `${box.width / width}%`, height: `${box.height / height}%`,
   });
@@ -248,6 +254,7 @@ function cameraClip(entries, live = false) {
 
 async function useCamera(stopped) {
   forget();
+  const size = (await loaded).recognizer_frame_size;
   const live = element("live");
   const close = await openCamera(live);
   element("live").parentElement.hidden = false;
@@ -267,11 +274,12 @@ async function useCamera(stopped) {
     // An apex among the newest frames may be exceeded by the next one.
     if (!spotting.moved || spotting.apex > entries.length - 3 || apex < answered + 0.3) return;
     answered = apex;
-    await lookAtClip(() => done || stopped());
+    // What cannot be answered now may be in a moment.
+    await lookAtClip(() => done || stopped()).catch((error) => { if (!(error instanceof Problem)) throw error; });
   };
   let ring;
   try {
-    ring = await followCamera(live, engine, (...state) => { if (!stopped()) cameraState(...state); }, step, () => done || stopped());
+    ring = await followCamera(live, engine, (...state) => { if (!stopped()) cameraState(...state, size); }, step, () => done || stopped());
   } finally {
     close();
     element("live").parentElement.hidden = true;
@@ -281,7 +289,7 @@ async function useCamera(stopped) {
   if (stopped()) return;
   for (const [i, entry] of ring.entries()) {
     say(TEXTS.measuring(i + 1, ring.length), false, i / ring.length);
-    entry.frame ??= await engine.measure(entry.image, entry.seconds);
+    entry.frame ??= await engine.measure(await engine.strip(entry.image), entry.seconds);
     if (stopped()) return;
   }
   if (ring.length < 2) throw new Problem(TEXTS.noFaceInClip(ring.length));
@@ -314,12 +322,10 @@ for (const each of document.querySelectorAll("[data-label]")) each.setAttribute(
 drawWheel(element("wheel"));
 if (window.isSecureContext && navigator.serviceWorker) navigator.serviceWorker.register("sw.js");
 
-asked(async (stopped) => {
+asked(async () => {
   if (!film.requestVideoFrameCallback || !window.OffscreenCanvas) throw new Problem(TEXTS.oldBrowser);
-  say(TEXTS.loading);
-  facts = await engine.load();
+  const facts = await loaded;
   element("about").textContent = TEXTS.about(facts.name, facts.made_by);
   element("units-note").textContent = facts.model === facts.recognizer ? "" : TEXTS.unitsNote;
-  document.documentElement.dataset.ready = "";
-  if (!stopped()) say(TEXTS.ready);
+  say(TEXTS.ready);
 });

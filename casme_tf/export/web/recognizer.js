@@ -4,7 +4,7 @@
 import { frameDoubts, grayOf, likeness, pairDoubts, placeDoubts } from "./checks.js";
 import { cropBox, FaceDetector } from "./face.js";
 import { loadModel, loadRuntime } from "./model.js";
-import { faceMotion, median, poseOf } from "./movement.js";
+import { faceMotion, mean, median, poseOf } from "./movement.js";
 import { resize } from "./resize.js";
 import { DOUBTS, Problem, TEXTS } from "./texts.js";
 
@@ -86,33 +86,27 @@ const commands = {
       x, y, width: Math.min(box.x + box.width + h, frame.width) - x, height: Math.min(box.y + box.height + v, frame.height) - y,
     };
     const wide = { x: box.x - h - x, y: box.y - v - y, width: box.width + 2 * h, height: box.height + 2 * v };
-    clip = { face, wide, part, pose: poseOf(face.keypoints, box, size), shift: [0, 0], reference: null, small: null };
+    clip = { wide, pose: poseOf(face.keypoints, box, size), shift: [0, 0], first: null, thumbnail: null };
     return { part, box };
   },
 
-  /** Follow the face into the next frame, of which `image` is the part that `begin` returned. */
-  async measure(image, seconds) {
-    const size = facts.recognizer_frame_size;
-    const strip = resize(image, clip.wide, size + 2 * MARGIN);
-    const cutTo = cutBefore(strip, size + 2 * MARGIN);
-    if (!clip.reference) clip.reference = window(strip, [0, 0], size);
-    let found = await follow(strip, clip.shift, size);
+  /** Resize the part of a frame that `begin` returned: the crop with MARGIN px more on each side. */
+  async strip(image) {
+    return resize(image, clip.wide, facts.recognizer_frame_size + 2 * MARGIN);
+  },
+
+  /** Follow the face into a strip, seen from the first strip since `begin`. */
+  async measure(strip, seconds) {
+    clip.first ??= strip;
+    const cut = isCut(strip);
+    let found = await follow(strip, clip.shift);
     if (found.likeness < LIKENESS) {
-      const face = await detector.detect(image);
-      if (face) {
-        const middle = (points, k) => (points[0][k] + points[1][k]) / 2;
-        const scale = (size + 2 * MARGIN) / clip.wide.width;
-        const down = (size + 2 * MARGIN) / clip.wide.height;
-        const shift = [
-          Math.round((middle(face.keypoints, 0) + clip.part.x - middle(clip.face.keypoints, 0)) * scale),
-          Math.round((middle(face.keypoints, 1) + clip.part.y - middle(clip.face.keypoints, 1)) * down),
-        ];
-        found = await follow(strip, shift, size);
-      }
+      const [before, now] = [await eyesIn(clip.first), await eyesIn(strip)];
+      if (before && now) found = await follow(strip, now.map((value, k) => Math.round(value - before[k])));
     }
     const seen = found.likeness >= LIKENESS;
     if (seen) clip.shift = found.shift;
-    return { seconds, seen, face: seen ? found.face : null, crop: found.crop, cut: cutTo, shift: clip.shift };
+    return { seconds, seen, cut, face: seen ? found.face : null, crop: found.crop, shift: clip.shift };
   },
 };
 
@@ -136,14 +130,15 @@ async function afterHead([onset, crop], motion, pose, apex, box, size) {
   return { crops: [onset, crop], motion, split };
 }
 
-async function follow(strip, shift, size) {
+/** Measure the face's motion into a strip in which the head is shifted by whole px. */
+async function follow(strip, shift) {
+  const size = facts.recognizer_frame_size;
   if (Math.max(...shift.map(Math.abs)) > MARGIN) return { likeness: -1, crop: window(strip, [0, 0], size) };
-  const crop = window(strip, shift, size);
-  const { motion } = await ask(facts.recognizer, [clip.reference, crop], size);
+  const [reference, crop] = [window(clip.first, [0, 0], size), window(strip, shift, size)];
+  const { motion } = await ask(facts.recognizer, [reference, crop], size);
   const split = faceMotion(motion, clip.pose, size);
-  const alike = likeness(grayOf(clip.reference), grayOf(crop), clip.pose, split.head, size);
-  const next = shift.map((value, k) => Math.round(value + split.shift[k]));
-  return { likeness: alike, face: split.face, crop, shift: next };
+  const alike = likeness(grayOf(reference), grayOf(crop), clip.pose, split.head, size);
+  return { likeness: alike, face: split.face, crop, shift: shift.map((value, k) => Math.round(value + split.shift[k])) };
 }
 
 /** Return `size` px of a strip that is MARGIN px wider on each side. */
@@ -157,17 +152,27 @@ function window(strip, [right, down], size) {
   return crop;
 }
 
-/** Tell whether another scene begins with this frame. */
-function cutBefore(strip, side) {
+/** Return the middle of the eyes in a strip, or null if no face is found. */
+async function eyesIn(strip) {
+  const side = Math.sqrt(strip.length / 3);
+  const data = new Uint8ClampedArray(4 * side * side);
+  for (let i = 0; i < side * side; i++) data.set(strip.subarray(3 * i, 3 * i + 3), 4 * i);
+  const face = await detector.detect({ width: side, height: side, data });
+  return face && [0, 1].map((k) => (face.keypoints[0][k] + face.keypoints[1][k]) / 2);
+}
+
+/** Tell whether another scene begins with this strip. */
+function isCut(strip) {
+  const side = Math.sqrt(strip.length / 3);
   const cells = 32, step = side / cells;
-  const gray = grayOf(strip);
   const small = new Float32Array(cells * cells);
-  gray.forEach((value, i) => { small[Math.floor(Math.floor(i / side) / step) * cells + Math.floor((i % side) / step)] += value / step ** 2; });
-  const level = small.reduce((a, b) => a + b) / small.length;
-  const centered = small.map((value) => value - level);
-  const before = clip.small;
-  clip.small = centered;
-  return before !== null && centered.reduce((sum, value, i) => sum + Math.abs(value - before[i]), 0) / small.length > CUT;
+  grayOf(strip).forEach((value, i) => {
+    small[Math.floor(Math.floor(i / side) / step) * cells + Math.floor((i % side) / step)] += value / step ** 2;
+  });
+  const level = mean(small);
+  const before = clip.thumbnail;
+  clip.thumbnail = small.map((value) => value - level);
+  return before !== null && mean(clip.thumbnail.map((value, i) => Math.abs(value - before[i]))) > CUT;
 }
 
 /** Return the part of a frame in a box. */

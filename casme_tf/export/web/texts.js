@@ -30,7 +30,8 @@ export const TEXTS = {
   videoPicture: "The chosen video",
   videoAgain: "Look from here",
   videoFps: "Filmed at, frames a second",
-  measuring: (done, all) => (all ? `Following the face: frame ${done} of ${all}` : `Following the face: frame ${done}`),
+  taking: "Taking the frames …",
+  measuring: (number, all) => `Following the face: frame ${number} of ${all}`,
   cutShort: (most) => `Only ${most} frames were looked at. Move to another place in the video and look from there.`,
 
   onset: "Onset",
