@@ -93,9 +93,11 @@ export async function followVideo(video, engine, progress, stopped) {
   const { ended } = video;
   if (!taken.length) throw new Problem(TEXTS.noFaceInClip(skipped));
   const step = taken.length > 1 ? frameTime(taken) : 1 / 30;
-  for (const [i, { time }] of [...taken].entries()) {
-    const before = i ? taken[i - 1].time : skipped ? time : start - step;
-    for (let at = before + 1.25 * step; at < time - 0.5 * step && !stopped(); at += step) {
+  const known = taken.map(({ time }) => time);
+  if (!skipped) known.unshift(start - step);
+  if (ended) known.push(video.duration);
+  for (const [i, time] of known.slice(1).entries()) {
+    for (let at = known[i] + 1.25 * step; at < time - 0.5 * step && !stopped(); at += step) {
       const found = await seek(video, at);
       if (found !== null && taken.every((other) => Math.abs(other.time - found) > step / 4)) await take(found);
     }
