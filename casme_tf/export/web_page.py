@@ -11,14 +11,12 @@ import shutil
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import distribution, version
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import NamedTuple
 
+from casme_tf import __version__
 from casme_tf.clips.blazeface import find_model
 from casme_tf.errors import UserError
 from casme_tf.export.artifacts import load_artifact
@@ -33,7 +31,7 @@ __all__ = ["WebPage", "export_web"]
 FACTS = "model.json"
 """What the page reads about its models."""
 
-_SOURCES = "web"  # next to this module
+_SOURCES = Path(__file__).with_name("web")
 _CHOICE = ("dynamic", "float16", "float32")  # the first that was exported is taken
 _REGISTRY = "https://registry.npmjs.org/@litertjs"
 _TIMEOUT = 60  # s
@@ -41,23 +39,18 @@ _CHUNK = 1 << 20
 
 
 class _Archive(NamedTuple):
-    """An archive of npm.
+    """An archive of npm, and what of it goes into the page's folder."""
 
-    Args:
-        name: As `npm pack` calls it.
-        address: Where npm has it.
-        integrity: SHA-512 in base64, as npm publishes it.
-        members: By path in the page's folder, its path in the archive.
-    """
-
-    name: str
+    name: str  # as `npm pack` calls it
     address: str
-    integrity: str
-    members: dict[str, str]
+    integrity: str  # SHA-512 in base64, as npm publishes it
+    members: dict[str, str]  # by path in the page's folder, its path in the archive
 
 
+_PACK = "npm pack @litertjs/core@2.5.3 @litertjs/wasm-utils@2.5.0"  # writes both archives
 _WASM = "litert_wasm_compat_internal"
-# Of the four builds the one that each browser runs; with relaxed SIMD it is no faster here.
+# Of the four builds the one that each browser runs. The one with relaxed SIMD, as large again, takes
+# half the time for eight-bit weights, asked once a pair, and as long for what each frame is asked.
 _ARCHIVES = (
     _Archive(
         "litertjs-core-2.5.3.tgz",
@@ -148,12 +141,10 @@ def export_web(
     facts = _facts(name, model)
     runtime = _litert(litert)
     with locked(folder), atomic_folder(folder, overwrite=True) as work:
-        with as_file(files("casme_tf.export") / _SOURCES) as sources:
-            shutil.copytree(sources, work, dirs_exist_ok=True)
+        shutil.copytree(_SOURCES, work, dirs_exist_ok=True)
         for target, path in models.items():
             shutil.copyfile(path, work / target)
         for target, content in runtime.items():
-            (work / target).parent.mkdir(exist_ok=True)
             (work / target).write_bytes(content)
         facts["files"] = {
             target: hashlib.sha256((work / target).read_bytes()).hexdigest() for target in models
@@ -187,7 +178,7 @@ def _facts(name: str | None, model: Path) -> dict[str, object]:
     artifact = shipped if name is None else load_artifact(model)
     return {
         "name": "motion_net, learned from drawings" if name is None else f"run {name}",
-        "made_by": f"casme_tf {version('casme-tf')}",
+        "made_by": f"casme_tf {__version__}",
         "model": model.name,
         "output": shipped.scheme if name is None else "probabilities",
         "frame_size": artifact.frame_size,
@@ -201,9 +192,7 @@ def _facts(name: str | None, model: Path) -> dict[str, object]:
 
 
 def _list_files(work: Path) -> None:
-    """Write the list that the service worker keeps for use without a network, and the licenses."""
-    text = distribution("ai-edge-litert").read_text("licenses/LICENSE") or ""
-    (work / "litert" / "LICENSE.txt").write_text(text, encoding="utf-8")
+    """Write the list of what the service worker keeps for use without a network."""
     names = sorted(path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file())
     digest = hashlib.sha256(b"".join((work / name).read_bytes() for name in names)).hexdigest()
     listed = json.dumps(["./", *names], indent=2)
@@ -221,7 +210,7 @@ def _litert(folder: Path | None) -> dict[str, bytes]:
             received = "a damaged or another file" if data else "a folder without it"
             raise UserError(
                 f"LiteRT.js must come as {archive.name}, as npm publishes it. Received: {folder}, "
-                f"{received}. Where there is a network: {_pack_command()}"
+                f"{received}. Where there is a network: {_PACK}"
             )
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
             for target, member in archive.members.items():
@@ -235,11 +224,6 @@ def _litert(folder: Path | None) -> dict[str, bytes]:
     source = source.replace(bare, 'from "./wasm-utils.js"').replace("//# sourceMappingURL=", "// ")
     contents["litert/index.js"] = source.encode()
     return contents
-
-
-def _pack_command() -> str:
-    packages: Sequence[str] = ("core@2.5.3", "wasm-utils@2.5.0")
-    return "npm pack " + " ".join(f"@litertjs/{package}" for package in packages)
 
 
 def _cached(archive: _Archive) -> bytes:
@@ -256,7 +240,7 @@ def _cached(archive: _Archive) -> bytes:
 def _download(archive: _Archive) -> bytes:
     advice = (
         "Try again, or give a folder with the archives with --litert; where there is a network: "
-        + _pack_command()
+        + _PACK
     )
     need = f"LiteRT.js must be had from {archive.address} once."
     parts = []

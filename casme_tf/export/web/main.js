@@ -179,7 +179,9 @@ for (const name of ["onset", "apex"]) {
 }
 element("automatic").addEventListener("click", () => asked((stopped) => lookAtClip(stopped)));
 element("fps").addEventListener("change", () => asked((stopped) => lookAtClip(stopped)));
-window.addEventListener("resize", () => { if (clip?.spotting) drawCurve(element("curve"), clip.spotting); });
+const redraw = () => { if (clip?.spotting) drawCurve(element("curve"), clip.spotting); };
+window.addEventListener("resize", redraw);
+window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
 // Two pictures.
 const pictures = {};
