@@ -48,6 +48,11 @@ def run(options: ExportConfig) -> int:
         print(page.describe())
         print(page.folder)
         return 0
+    if options.out or options.litert:
+        raise UserError(
+            "--out and --litert are options of --web. Received: one of them without it. A run's "
+            "artifacts are written into its folder."
+        )
     if options.run is None:
         raise UserError("Name the run to export with --run, or pass --web. Received: neither.")
     from casme_tf.export.export import export_run

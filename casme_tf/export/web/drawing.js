@@ -107,6 +107,9 @@ export function drawCurve(canvas, spotting) {
   line(spotting.curve, "--muted", 1);
   line(spotting.smooth, "--accent", 2.5);
   context.font = `600 ${13 * ratio}px system-ui, sans-serif`;
+  context.fillStyle = style.getPropertyValue("--muted");
+  context.textAlign = "right";
+  context.fillText(`${Math.max(...spotting.smooth).toFixed(1)} %`, width - 8 * ratio, 16 * ratio);
   for (const [name, letter, token] of [["onset", "O", "--ink"], ["apex", "A", "--second"]]) {
     const at = spotting[name];
     context.strokeStyle = context.fillStyle = style.getPropertyValue(token);

@@ -55,7 +55,7 @@ async function seek(video, time) {
   const drawn = new Promise((resolve) => { video.requestVideoFrameCallback((_, { mediaTime }) => resolve(mediaTime)); });
   video.currentTime = time;
   await seeked;
-  return Promise.race([drawn, pause(300).then(() => null)]);
+  return Promise.race([drawn, pause(500).then(() => null)]);
 }
 
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
@@ -92,7 +92,7 @@ export async function followVideo(video, engine, progress, stopped) {
   video.pause();
   const { ended } = video;
   if (!taken.length) throw new Problem(TEXTS.noFaceInClip(skipped));
-  const step = taken.length > 1 ? frameTime(taken) : 1 / 30;
+  const step = frameTime(taken);
   const known = taken.map(({ time }) => time);
   if (!skipped) known.unshift(start - step);
   if (ended) known.push(video.duration);
@@ -114,13 +114,13 @@ export async function followVideo(video, engine, progress, stopped) {
     await seek(video, kept[i].time + step / 4);
     return shown(video);
   };
-  return { frames, skipped, fps: 1 / step, more: !ended || kept.length < taken.length, live: false, frame };
+  return { frames, skipped, fps: 1 / frameTime(kept, 1 / 2), more: !ended || kept.length < taken.length, live: false, frame };
 }
 
-/** Return the seconds between frames, which those that were missed do not change. */
-function frameTime(taken) {
+/** Return the seconds between frames; a share below a half passes over those that were missed. */
+function frameTime(taken, share = 1 / 8) {
   const steps = taken.slice(1).map(({ time }, i) => time - taken[i].time).sort((a, b) => a - b);
-  return steps[steps.length >> 3];
+  return steps.length ? steps[Math.floor(steps.length * share)] : 1 / 30;
 }
 
 /** Open the camera in a video element; returns what closes it. */

@@ -234,9 +234,12 @@ element("again").addEventListener("click", () => asked(lookAtVideo));
 // The camera.
 const button = element("camera-button");
 let stopCamera = null;
+let cameraText = "";
 
 function cameraState(state, box, shift, size) {
-  say({ looking: TEXTS.cameraLooking, steady: TEXTS.cameraSteady, lost: TEXTS.cameraLost }[state]);
+  const text = { looking: TEXTS.cameraLooking, steady: TEXTS.cameraSteady, lost: TEXTS.cameraLost }[state];
+  if (text !== cameraText) say(text); // else an answer stays
+  cameraText = text;
   element("face").hidden = !box;
   if (!box) return;
   const live = element("live");
@@ -261,6 +264,7 @@ async function useCamera(stopped) {
   const close = await openCamera(live);
   element("live").parentElement.hidden = false;
   let done = false, measured = 0, answered = 0;
+  cameraText = "";
   stopCamera = () => { done = true; };
   button.textContent = TEXTS.cameraStop;
   element("speed").hidden = true;

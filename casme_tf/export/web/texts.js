@@ -37,15 +37,15 @@ export const TEXTS = {
   onset: "Onset",
   apex: "Apex",
   onsetNote: "still neutral",
-  apexNote: "strongest moment",
-  choose: "Choose a picture",
+  apexNote: "strongest",
+  choose: "Choose",
   pictureAlt: (name) => `The chosen ${name} frame`,
   example: "Choose two frames of one film, of one size. The face is cut out of both with one box.",
 
   timeline: "Movement",
   byHand: "Onset and apex by hand",
-  timelineNote: "Motion of the face without the head’s, % of the distance of the eyes. Onset is the quietest frame "
-    + "before the rise, apex the strongest after it; move them if you see better.",
+  timelineNote: "Motion of the face without the head’s, % of the distance of the eyes. Onset is the quietest frame before "
+    + "the rise, apex the strongest after it.",
   frameOf: (number, seconds) => `frame ${number}, ${seconds.toFixed(3)} s`,
   curveAlt: (onset, apex) => `Curve of the movement: onset at frame ${onset}, apex at frame ${apex}.`,
   automatic: "Find them again",
