@@ -4,8 +4,8 @@
 
 It writes the page of the shipped recognizer into a temporary folder, serves it to a headless
 Chromium of this machine, and times: the page from its address to "Ready." (nothing is kept from
-before), its first answer, an answer from two PNG files (reading, face, crops, answer, doubts,
-drawing) and the model alone. Probabilities of both are compared.
+before), its first answer, an answer once another apex is chosen (reading its PNG file, face, crops,
+model, doubts, in the page drawing too) and the model alone. Probabilities of both are compared.
 """
 
 from __future__ import annotations
@@ -129,16 +129,16 @@ def main(arguments: Arguments) -> None:
         other.evaluate(LOAD)
         with Recognizer() as recognizer:
             artifact = ShippedArtifact(threads=1)
-            crops = {
-                key: recognizer.pair(*map(read_rgb, files.values())).crops[key][None]
-                for key in PAIR
-            }
+            onset = read_rgb(files["onset"])
+
+            def ask() -> Any:
+                return recognizer.pair(onset, read_rgb(files["apex"]))
+
+            crops = {key: crop[None] for key, crop in ask().crops.items()}
             for _ in range(arguments.rounds):
                 spent, found = page.evaluate(ANSWER)
                 times.setdefault("answer, Chromium", []).append(spent)
-                spent, answer = milliseconds(
-                    lambda: recognizer.pair(*map(read_rgb, files.values()))
-                )
+                spent, answer = milliseconds(ask)
                 times.setdefault("answer, Python", []).append(spent)
                 times.setdefault("model alone, Chromium", []).append(other.evaluate(MODEL))
                 spent, _ = milliseconds(lambda: artifact(crops))
