@@ -336,6 +336,23 @@ def test_it_works_without_a_network_once_loaded(browser, web):
 
 
 @in_browser
+def test_its_policy_forbids_foreign_addresses_to_the_worker_too(browser, address):
+    page = browser.new_page()
+    requests, _ = opened(page, address)
+    outcomes = page.evaluate(
+        """() => Promise.all([fetch("http://127.0.0.2:9/").catch(() => "refused"),
+          new Promise((resolve) => {
+            const code = `fetch("http://127.0.0.2:9/").catch(() => postMessage("refused"))`;
+            const worker = new Worker(URL.createObjectURL(new Blob([code])));
+            worker.onmessage = ({ data }) => resolve(data);
+          })])"""
+    )
+    page.close()
+    assert outcomes == ["refused", "refused"]
+    assert not any("127.0.0.2" in request for request in requests)
+
+
+@in_browser
 def test_bad_pictures_and_videos_get_a_sentence(page, tmp_path):
     onset = drawn_clip()[0][0]
     plain = np.full((240, 320, 3), 120, np.uint8)
@@ -364,6 +381,23 @@ def test_a_camera_that_cannot_be_used_gets_a_sentence(playwright, address, flags
     choose(page, "Camera")
     assert words in outcome(page, lambda: press(page, "Start the camera"))["problem"]
     browser.close()
+
+
+@in_browser
+def test_a_camera_without_a_face_gets_a_sentence(playwright, address, tmp_path):
+    filmed = tmp_path / "plain.mjpeg"
+    filmed.write_bytes(encoded(np.full((240, 320, 3), 120, np.uint8), ".jpg") * 5)
+    camera = [*CAMERA, f"--use-file-for-fake-video-capture={filmed}"]
+    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *camera])
+    page = browser.new_page()
+    _, errors = opened(page, address)
+    choose(page, "Camera")
+    press(page, "Start the camera")
+    page.get_by_text("Looking for a face").wait_for(timeout=WAIT)
+    page.wait_for_timeout(300)
+    assert "must show a face" in outcome(page, lambda: press(page, "Stop and look"))["problem"]
+    browser.close()
+    assert errors == []
 
 
 @in_browser

@@ -2,6 +2,7 @@
 
 const CELLS = 28;
 const ARROWS = 14; // along each side
+const LEAST = 0.1; // px; where nothing moves more, noise is not drawn as large as motion
 const FAINT = 0.15; // of the longest; shorter arrows are left out
 
 /** Draw a crop, rows of RGB, as high as the part of the frame was. */
@@ -34,7 +35,7 @@ function color(dx, dy, share) {
 /** Draw motion, [dx, dy] a cell, as colors and arrows; returns the length of the longest arrow, px. */
 export function drawMotion(canvas, motion, shape) {
   const lengths = Array.from({ length: CELLS * CELLS }, (_, i) => Math.hypot(motion[2 * i], motion[2 * i + 1]));
-  const most = Math.max(...lengths, 1e-6);
+  const most = Math.max(...lengths, LEAST);
   const image = new ImageData(CELLS, CELLS);
   lengths.forEach((length, i) => image.data.set([...color(motion[2 * i], motion[2 * i + 1], length / most), 255], 4 * i));
   const context = stretch(canvas, image, shape);
@@ -46,14 +47,15 @@ export function drawMotion(canvas, motion, shape) {
       arrows.push({ x: x + 1, y: y + 1, dx: mean[0], dy: mean[1], length: Math.hypot(...mean) });
     }
   }
-  const longest = Math.max([...arrows].sort((a, b) => a.length - b.length)[Math.floor(arrows.length * 0.98)].length, 1e-6);
+  const longest = [...arrows].sort((a, b) => a.length - b.length)[Math.floor(arrows.length * 0.98)].length;
+  const drawn = Math.max(longest, LEAST);
   context.strokeStyle = context.fillStyle = "#fff";
   context.lineWidth = 3;
   context.lineCap = "round";
   const unit = [canvas.width / CELLS, canvas.height / CELLS];
   for (const { x, y, dx, dy, length } of arrows) {
-    if (length < FAINT * longest) continue;
-    const scale = (1.5 * step) / Math.max(longest, length);
+    if (length < FAINT * drawn) continue;
+    const scale = (1.5 * step) / Math.max(drawn, length);
     arrow(context, x * unit[0], y * unit[1], dx * scale * unit[0], dy * scale * unit[1]);
   }
   return longest;

@@ -3,7 +3,7 @@
 import { Problem, TEXTS } from "./texts.js";
 
 export const MOST_FRAMES = 200; // of a video
-export const RING_SECONDS = 3; // of the camera
+const RING_SECONDS = 3; // of the camera
 const MS_A_FRAME = 40; // a video plays so slowly that there is time to take its frames
 const SLOWEST = 0.0625; // that browsers play at
 const MOST_LOST = 5; // frames of the camera in a row
@@ -114,7 +114,8 @@ export async function followVideo(video, engine, progress, stopped) {
     await seek(video, kept[i].time + step / 4);
     return shown(video);
   };
-  return { frames, skipped, fps: 1 / frameTime(kept, 1 / 2), more: !ended || kept.length < taken.length, live: false, frame };
+  const more = !ended || kept.length < taken.length;
+  return { frames, skipped, fps: 1 / frameTime(kept, 1 / 2), more, live: false, frame };
 }
 
 /** Return the seconds between frames; a share below a half passes over those that were missed. */

@@ -134,6 +134,7 @@ async function lookAtClip(stopped, known = {}) {
   const filmed = Number(element("fps").value) || fps;
   const timed = frames.map((frame) => ({ ...frame, seconds: ((frame.seconds - frames[0].seconds) * fps) / filmed }));
   const spotting = spot(timed, known);
+  if (spotting.apex <= spotting.onset) throw new Problem(TEXTS.lostAfter);
   showTimeline(spotting);
   const both = (values) => ({ onset: values(spotting.onset), apex: values(spotting.apex) });
   const answer = await lookAtPair(await clip.frame(spotting.onset), await clip.frame(spotting.apex), {
@@ -236,7 +237,7 @@ const button = element("camera-button");
 let stopCamera = null;
 let cameraText = "";
 
-function cameraState(state, box, shift, size) {
+function cameraState(size, state, box, shift) {
   const text = { looking: TEXTS.cameraLooking, steady: TEXTS.cameraSteady, lost: TEXTS.cameraLost }[state];
   if (text !== cameraText) say(text); // else an answer stays
   cameraText = text;
@@ -245,9 +246,9 @@ function cameraState(state, box, shift, size) {
   const live = element("live");
   const [width, height] = [live.videoWidth / 100, live.videoHeight / 100];
   const [right, down] = shift.map((value, k) => (value * [box.width, box.height][k]) / size);
-  Object.assign(element("face").style, {
-    left: `${(box.x + right) / width}%`, top: `${(box.y + down) / height}%`, width: `${box.width / width}%`, height: `${box.height / height}%`,
-  });
+  const [left, top] = [(box.x + right) / width, (box.y + down) / height];
+  const place = { left, top, width: box.width / width, height: box.height / height };
+  for (const [name, share] of Object.entries(place)) element("face").style[name] = `${share}%`;
 }
 
 /** Return a clip, see frames.js, of entries of the camera that were measured. */
@@ -285,7 +286,8 @@ async function useCamera(stopped) {
   };
   let ring;
   try {
-    ring = await followCamera(live, engine, (...state) => { if (!stopped()) cameraState(...state, size); }, step, () => done || stopped());
+    const state = (...now) => { if (!stopped()) cameraState(size, ...now); };
+    ring = await followCamera(live, engine, state, step, () => done || stopped());
   } finally {
     close();
     element("live").parentElement.hidden = true;
@@ -298,7 +300,7 @@ async function useCamera(stopped) {
     entry.frame ??= await engine.measure(await engine.strip(entry.image), entry.seconds);
     if (stopped()) return;
   }
-  if (ring.length < 2) throw new Problem(TEXTS.noFaceInClip(ring.length));
+  if (ring.length < 2) throw new Problem(TEXTS.cameraNoFace);
   clip = cameraClip(ring);
   await lookAtClip(stopped);
 }

@@ -67,7 +67,7 @@ export const TEXTS = {
   legend: "Arrows and colors show the direction, brightness the length.",
   motionAlt: (px) => `Motion from onset to apex as arrows, up to ${px.toFixed(2)} px of 224.`,
   download: "Save the answer (JSON)",
-  answered: (label, confidence) => `Answer: ${label ?? TEXTS.none}, probability ${confidence.toFixed(2)}`,
+  answered: (label, confidence) => (label ? `Answer: ${label}, probability ${confidence.toFixed(2)}` : `Answer: ${TEXTS.none}`),
   waiting: "No answer yet",
   waitingNote: "Choose where the frames come from. The page finds the face, cuts both frames with one box, and shows "
     + "how probable each class is, with the reasons to distrust it.",
@@ -79,7 +79,6 @@ export const TEXTS = {
   ready: "Ready.",
   working: "Looking …",
 
-  problem: "No answer",
   bug: (message) => `Something went wrong in this page: ${message}. Reload it and try again.`,
   oldBrowser: "This browser is too old for this page. Use a current Chrome, Edge, Firefox or Safari.",
   missingModel: (name) => `The page must have its file ${name}. Received: nothing. Reload the page, or export it again.`,
@@ -88,6 +87,7 @@ export const TEXTS = {
   cameraRefused: "The camera is not allowed. Allow it for this page in the browser’s settings, or choose a video.",
   cameraBusy: "The camera cannot be opened; another program may be using it.",
   cameraInsecure: "Browsers open the camera only for pages that come by https or from this machine.",
+  cameraNoFace: "The camera must show a face for a moment. Received: none. Look into it, with light from the front.",
   noPicture: (name) => `A frame must be a whole JPEG, PNG or WebP picture. Received: ${name}, which is none.`,
   noVideo: (name) => `The video must be one that this browser plays, such as MP4 or WebM. Received: ${name}, which is none.`,
   twoSizes: (onset, apex) => "Onset and apex must be frames of one clip, of one size. Received: onset of "
@@ -97,6 +97,7 @@ export const TEXTS = {
     + `turned clockwise by ${degrees}°. Turn the frames.`,
   noFaceInClip: (frames) => `A clip must show a face. Received: ${frames} frames in which none is found.`,
   tooShort: (frames) => `A clip must have at least 2 frames with a face. Received: ${frames}.`,
+  lostAfter: "The face must be seen after the onset. Received: a clip that loses it.",
   wrongOrder: (onset, apex) => `The apex must come after the onset. Received: onset ${onset}, apex ${apex}.`,
 };
 
