@@ -170,12 +170,13 @@ def press(page, name: str) -> None:
 
 @in_browser
 def test_pairs_get_the_answers_of_python(page):
+    compared = 0
     with Recognizer() as recognizer:
-        for index in range(4):
-            onset, first, *others = drawn_clip(6, index)[0]
+        for frames in (drawn_clip()[0][:9], drawn_clip(7, 0)[0], drawn_clip(7, 1)[0]):
+            onset, first, *others = frames
             answers = [(first, give_pair(page, onset, first))]
             answers += [(apex, give(page, apex=encoded(apex))) for apex in others]
-            assert len(answers) == 5
+            compared += len(answers)
             for apex, answer in answers:
                 expected = recognizer.pair(onset, apex)
                 assert answer["probabilities"] == pytest.approx(expected.probabilities, abs=1e-3)
@@ -185,6 +186,7 @@ def test_pairs_get_the_answers_of_python(page):
                 units = {unit.number: unit.probability for unit in expected.action_units}
                 found = {unit["number"]: unit["probability"] for unit in answer["action_units"]}
                 assert found == pytest.approx(units, abs=1e-3)
+    assert compared == 20
     assert page.locator("#label").inner_text().lower() == (expected.label or "no clear expression")
     shown = page.locator("#bars td:last-child").all_inner_texts()
     assert shown == [f"{value:.2f}" for value in expected.probabilities.values()]
@@ -192,7 +194,7 @@ def test_pairs_get_the_answers_of_python(page):
 
 @in_browser
 def test_crops_are_resized_as_in_python(page):
-    for width, height in ((258, 314), (97, 120), (700, 851), (224, 224)):
+    for width, height in ((258, 314), (97, 120)):
         require_same_resize(page, width, height)
 
 
