@@ -176,8 +176,9 @@ def _is_empty(folder: Path) -> bool:
 def _facts(name: str | None, model: Path) -> dict[str, object]:
     shipped = ShippedArtifact()
     artifact = shipped if name is None else load_artifact(model)
+    run = f"run {name} ({model.name})"
     return {
-        "name": "motion_net, learned from drawings" if name is None else f"run {name}",
+        "name": "motion_net, learned from drawings" if name is None else run,
         "made_by": f"casme_tf {__version__}",
         "model": model.name,
         "output": shipped.scheme if name is None else "probabilities",

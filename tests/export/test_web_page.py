@@ -428,7 +428,7 @@ def test_a_run_answers_with_its_own_file_and_classes(run, litert, browser, tmp_p
         page.close()
     assert answer["probabilities"] == pytest.approx(expected.probabilities, abs=1e-3)
     assert answer["label"] == expected.label
-    assert answer["model"] == f"run {run.name}"
+    assert answer["model"] == f"run {run.name} (model_dynamic.tflite)"
 
 
 def test_what_is_written(web):

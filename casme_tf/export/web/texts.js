@@ -9,7 +9,7 @@ const of = (x) => x.toFixed(0);
 export const TEXTS = {
   title: "Micro-expressions",
   lead: "Two frames of a face in, the likeliest expression out.",
-  privacy: "Nothing leaves this device: pictures and video are read by this page alone and kept nowhere.",
+  privacy: "Nothing leaves this device: only this page reads your pictures and video, and keeps none.",
   source: "Frames from",
   camera: "Camera",
   video: "Video",
