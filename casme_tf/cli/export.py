@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from casme_tf.errors import UserError
 from casme_tf.runs import RUNS
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Write a run's model as SavedModel and as TFLite."""
+    """Write a run's model as SavedModel and as TFLite, or as a page that answers in the browser."""
 
-    run: str
-    """Name of the run."""
+    run: str | None = None
+    """Name of the run. Needed, but for the page, which without it has the recognizer of this
+    package."""
     runs: Path = RUNS
     """Folder of all runs."""
     data_dir: Path | None = None
@@ -28,10 +30,31 @@ class ExportConfig:
     accept: tuple[Literal["float16", "dynamic", "int8"], ...] = ()
     """Number formats to publish even if their answers differ too much from the model's; parity.json
     and the model card say by how much."""
+    web: bool = False
+    """Write a page of static files instead, from the TFLite file that is there: camera, video or
+    two pictures, answered in the browser."""
+    out: Path | None = None
+    """Folder of the page. Default: web in the run's folder, or here."""
+    litert: Path | None = None
+    """Folder with the archives of LiteRT.js. Default: from npm once, then from your cache."""
 
 
 def run(options: ExportConfig) -> int:
     """Export a run's model; 1 if an artifact that must hold answers too differently."""
+    if options.web:
+        from casme_tf.export.web_page import export_web
+
+        page = export_web(options.run, runs=options.runs, out=options.out, litert=options.litert)
+        print(page.describe())
+        print(page.folder)
+        return 0
+    if options.out or options.litert:
+        raise UserError(
+            "--out and --litert are options of --web. Received: one of them without it. A run's "
+            "artifacts are written into its folder."
+        )
+    if options.run is None:
+        raise UserError("Name the run to export with --run, or pass --web. Received: neither.")
     from casme_tf.export.export import export_run
 
     done = export_run(
