@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
 from support.browser import CHROMIUM, FLAGS
 from support.clip_files import write_video
 from support.drawn_clip import drawn_clip
@@ -90,7 +92,7 @@ class served:
 
 @pytest.fixture(scope="module")
 def playwright() -> Iterator[object]:
-    with pytest.importorskip("playwright.sync_api").sync_playwright() as opened:
+    with sync_playwright() as opened:
         yield opened
 
 
@@ -297,7 +299,7 @@ def test_the_camera_answers_live_and_when_stopped(page):
 
 @in_browser
 def test_everyone_can_use_it(page):
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    axe = Axe()
     onset = drawn_clip()[0][0]
 
     def violations() -> list[str]:
