@@ -39,9 +39,22 @@ class ExportConfig:
     """Folder with the archives of LiteRT.js. Default: from npm once, then from your cache."""
 
 
+def _require_page_options(options: ExportConfig) -> None:
+    others = ("data_dir", "calibration", "formats", "accept")
+    without = ExportConfig()
+    given = [name for name in others if getattr(options, name) != getattr(without, name)]
+    if given:
+        named = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise UserError(
+            f"--web takes the TFLite file that is there. Received: --web with {named}. Leave "
+            f"{named} out, or export the run without --web first."
+        )
+
+
 def run(options: ExportConfig) -> int:
     """Export a run's model; 1 if an artifact that must hold answers too differently."""
     if options.web:
+        _require_page_options(options)
         from casme_tf.export.web_page import export_web
 
         page = export_web(options.run, runs=options.runs, out=options.out, litert=options.litert)

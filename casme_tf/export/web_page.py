@@ -24,12 +24,15 @@ from casme_tf.export.recognizer import FOLDER, RECOGNIZER, ShippedArtifact
 from casme_tf.files import atomic_file, atomic_folder, locked
 from casme_tf.labels import ACTION_UNITS
 from casme_tf.progress import progress
-from casme_tf.runs import RUNS, run_folder, tflite_name
+from casme_tf.runs import RUNS, command, run_folder, tflite_name
 
 __all__ = ["WebPage", "export_web"]
 
 FACTS = "model.json"
 """What the page reads about its models."""
+
+FILES = "files.js"
+"""The list of the page's files."""
 
 _SOURCES = Path(__file__).with_name("web")
 _CHOICE = ("dynamic", "float16", "float32")  # the first that was exported is taken
@@ -91,11 +94,13 @@ class WebPage:
         runtime = sum(size for name, size in self.sizes.items() if name.startswith("litert/"))
         answers, total = self.sizes[self.model], sum(self.sizes.values())
         rest = total - models - runtime
+        serve = command("python", "-m", "http.server", "--bind", "127.0.0.1")
+        serve += " " + command("--directory", self.folder)
         return (
             f"{total / 1e6:.1f} MB in {len(self.sizes)} files: {self.model} {answers / 1e6:.1f}, "
             f"other models {(models - answers) / 1e6:.1f}, LiteRT.js {runtime / 1e6:.1f}, "
             f"the page {rest / 1e6:.2f}\n"
-            f"see it with: python -m http.server --bind 127.0.0.1 --directory {self.folder}"
+            f"see it at http://127.0.0.1:8000 with: {serve}"
         )
 
 
@@ -125,13 +130,10 @@ def export_web(
         UserError: If the run has no TFLite file, LiteRT.js cannot be had, or the folder holds
             something else.
     """
-    model = FOLDER / RECOGNIZER if name is None else _published(run_folder(runs, name), name)
+    model = FOLDER / RECOGNIZER if name is None else _published(run_folder(runs, name))
     folder = out or (Path("web") if name is None else run_folder(runs, name) / "web")
-    if folder.exists() and not (folder / FACTS).is_file() and not _is_empty(folder):
-        raise UserError(
-            f"The page must have a folder of its own. Received: {folder}, which holds something "
-            "else. Choose another one with --out."
-        )
+    _require_own(folder)
+    folder = folder.resolve()  # a link stays one
     models = {
         RECOGNIZER: FOLDER / RECOGNIZER,
         model.name: model,
@@ -159,18 +161,45 @@ def export_web(
     return WebPage(folder, model.name, sizes)
 
 
-def _published(run: Path, name: str) -> Path:
+def _published(run: Path) -> Path:
     for form in _CHOICE:
         if (run / tflite_name(form)).is_file():
             return run / tflite_name(form)
+    if not run.is_dir():
+        raise UserError(
+            f"--run must name an exported run in {run.parent}. Received: {run.name}, which is not "
+            "there. Leave --run out for the recognizer of this package."
+        )
+    export = command("casme-tf", "export", "--run", run.name, "--runs", run.parent)
     raise UserError(
         f"The page needs a TFLite file of the run ({', '.join(map(tflite_name, _CHOICE))}). "
-        f"Received: {run}, without one. Run first: casme-tf export --run {name}"
+        f"Received: {run}, without one. Run first: {export}"
     )
 
 
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and next(folder.iterdir(), None) is None
+def _require_own(folder: Path) -> None:
+    """Require a folder that is new, empty or a page, with nothing else in it."""
+    if folder.is_dir():
+        here = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+        others = sorted(name for name in here - _written(folder) if not (folder / name).is_dir())
+        at_home = folder.resolve() in (Path.cwd(), *Path.cwd().parents)
+        received = "which you are in" if at_home else others and f"which holds {others[0]}"
+    else:
+        received = "which is a file" if folder.exists() else ""
+    if received:
+        raise UserError(
+            f"The page must have a folder of its own. Received: {folder}, {received}. Choose "
+            "another one with --out."
+        )
+
+
+def _written(folder: Path) -> set[str]:
+    """Return the files of the page in a folder; none if it is no page."""
+    try:
+        listed = (folder / FILES).read_text(encoding="utf-8").partition("self.FILES = ")[2]
+        return {FILES, *json.loads(listed.rstrip(";\n"))}
+    except (OSError, ValueError):
+        return set()
 
 
 def _facts(name: str | None, model: Path) -> dict[str, object]:
@@ -197,7 +226,7 @@ def _list_files(work: Path) -> None:
     names = sorted(path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file())
     digest = hashlib.sha256(b"".join((work / name).read_bytes() for name in names)).hexdigest()
     listed = json.dumps(["./", *names], indent=2)
-    (work / "files.js").write_text(
+    (work / FILES).write_text(
         f'self.VERSION = "{digest[:16]}";\nself.FILES = {listed};\n', encoding="utf-8"
     )
 
@@ -208,7 +237,7 @@ def _litert(folder: Path | None) -> dict[str, bytes]:
     for archive in _ARCHIVES:
         data = _cached(archive) if folder is None else _read(folder / archive.name)
         if not _is_whole(data, archive):
-            received = "a damaged or another file" if data else "a folder without it"
+            received = "a damaged or another file" if data else "which does not hold it"
             raise UserError(
                 f"LiteRT.js must come as {archive.name}, as npm publishes it. Received: {folder}, "
                 f"{received}. Where there is a network: {_PACK}"

@@ -453,6 +453,9 @@ def test_it_is_written_by_the_command_and_again(litert, tmp_path, capsys):
     assert f"http.server --bind 127.0.0.1 --directory {tmp_path / 'page'}" in said
     assert "recognizer.tflite 2.2" in said
     assert [path.name for path in tmp_path.iterdir()] == ["page"]
+    (tmp_path / "page" / "notes.txt").touch()
+    assert main(args=command) == 1
+    assert "which holds notes.txt" in capsys.readouterr().err
 
 
 def test_mistakes_are_one_line_and_leave_nothing(litert, tmp_path, capsys):
@@ -463,9 +466,21 @@ def test_mistakes_are_one_line_and_leave_nothing(litert, tmp_path, capsys):
     assert main(args=["export", "--run", "flow", "--out", str(out)]) == 1
     assert "--web" in capsys.readouterr().err
     assert main(args=["export", "--run", "flow", "--runs", str(runs), "--web"]) == 1
-    assert capsys.readouterr().err.endswith("Run first: casme-tf export --run flow\n")
-    with pytest.raises(UserError, match="folder of its own"):
-        export_web(out=runs, litert=litert)
+    wanted = f"Run first: casme-tf export --run flow --runs {runs}\n"
+    assert capsys.readouterr().err.endswith(wanted)
+    assert main(args=["export", "--run", "none", "--runs", str(runs), "--web"]) == 1
+    assert "none, which is not there" in capsys.readouterr().err
+    assert main(args=["export", "--web", "--formats", "int8", "--data-dir", str(runs)]) == 1
+    assert "--web with --data-dir, --formats" in capsys.readouterr().err
+    (runs / "model.json").write_text("{}")  # such a file is no page yet
+    for folder, received in {
+        runs: "which holds model.json",
+        runs / "model.json": "which is a file",
+        Path(): "which you are in",
+    }.items():
+        with pytest.raises(UserError, match=received):
+            export_web(out=folder, litert=litert)
+    assert (runs / "model.json").is_file()
     with pytest.raises(UserError, match=r"npm pack @litertjs/core@"):
         export_web(out=out, litert=tmp_path)
     for archive in litert.iterdir():
