@@ -30,6 +30,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [*demo, *others[:half], *run, *others[half:]]
 
 
+@pytest.fixture
+def without_reports(monkeypatch) -> None:
+    """Let `crossval` leave out report.html, which takes longer to draw than small folds to fit."""
+    monkeypatch.setattr("casme_tf.evaluation.crossval.write_report", lambda *_, **__: None)
+
+
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
     """Return a function that makes a named folder once, whichever worker comes first."""
@@ -102,7 +108,7 @@ def run(shared, data_dir) -> Path:
             )
         )
         # Three epochs may leave answers so close together that eight bits swap some of them.
-        export_run("shared", runs=runs, accept=("dynamic", "int8"))
+        export_run("shared", runs=runs, calibration=10, accept=("dynamic", "int8"))
         evaluate("shared", runs=runs)
 
     return shared("runs", make) / "shared"

@@ -188,6 +188,7 @@ def test_figures_by_database_add_up_to_the_pooled_ones(composite, tmp_path):
     assert "SMIC-HS" in page or "smic/hs" in page
 
 
+@pytest.mark.usefixtures("without_reports")
 def test_databases_are_left_out_in_turn_or_the_last_is_held_out(composite, tmp_path):
     turned = cross_validate(composite, tmp_path, "leave-one-database-out")
     assert (turned["folds"], sum(map(sum, turned["confusion"]))) == (3, KEPT)
