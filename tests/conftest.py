@@ -1,5 +1,6 @@
 """Data that several tests share, made once for all workers: drawn, never licensed."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -28,6 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     others = [item for item in items if item not in demo and item not in run]
     half = max(0, len(items) // 2 - len(demo))
     items[:] = [*demo, *others[:half], *run, *others[half:]]
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected out of each later search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ import sys
 from pathlib import Path
 from casme_tf.cli import demo
 from casme_tf.cli.demo import DemoConfig
-demo._SUBJECTS, demo._CLIPS, demo._FRAMES = 8, 32, 4
+demo._SUBJECTS, demo._CLIPS, demo._FRAMES = 8, 24, 4
 stages = demo._stages
 demo._stages = lambda *given: [
     (title, [*command, "--frame-size", 64] if "--data-dir" in command else command)
