@@ -26,6 +26,7 @@ from casme_tf.training.settings import TrainConfig
 from casme_tf.training.train import train
 
 ALL = tuple(ARCHITECTURES)
+SLOW = ("flow", "siamese", "zero_shot")
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +122,11 @@ def test_the_same_call_again_keeps_what_is_there(done, settings, capsys):
         crossval(replace(settings, arch=("ststnet",), seed=99, baselines=False))
 
 
-# motion_net takes the inputs of ststnet, and has longer to learn.
+# motion_net takes the inputs of ststnet, and has longer to learn; zero_shot learns nothing.
 @pytest.mark.parametrize(
     "arch",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in ("flow", "siamese") else ())
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
         for name in ALL
         if name not in ("majority", "motion_net")
     ],

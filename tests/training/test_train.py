@@ -146,7 +146,7 @@ def test_all_subjects_train_and_nothing_is_left_to_test(quick, data_dir):
     assert (run / "labels.txt").read_text().split() == ["negative", "positive", "surprise"]
     with pytest.raises(UserError, match="--part test, which has none"):
         evaluate("quick", runs=quick.runs)
-    done = evaluate("quick", runs=quick.runs, part="train")
+    done = evaluate("quick", runs=quick.runs, part="train", resamples=50)
     assert list(done.metrics["classes"]) == ["negative", "positive", "surprise"]
     assert 0 < len(done.predictions) < len(load_pairs(data_dir, 64))
     with pytest.raises(UserError, match="--choose-epoch needs subjects that do not train"):
