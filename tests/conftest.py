@@ -1,5 +1,6 @@
 """Data that several tests share, made once for all workers: drawn, never licensed."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -28,6 +29,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     others = [item for item in items if item not in demo and item not in run]
     half = max(0, len(items) // 2 - len(demo))
     items[:] = [*demo, *others[:half], *run, *others[half:]]
+
+
+def pytest_collection_finish() -> None:
+    """Spare each test work that does not change what it sees."""
+    # What was imported and collected stays; searches for garbage need not look through it.
+    gc.collect()
+    gc.freeze()
+    if tensorflow := sys.modules.get("tensorflow"):
+        # Rewriting a graph takes longer than to run it once or twice. Processes that tests start,
+        # such as the demo's commands and a served model, rewrite theirs as those of users do.
+        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+@pytest.fixture
+def without_reports(monkeypatch) -> None:
+    """Let `crossval` leave out report.html, which takes longer to draw than small folds to fit."""
+    monkeypatch.setattr("casme_tf.evaluation.crossval.write_report", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +120,7 @@ def run(shared, data_dir) -> Path:
             )
         )
         # Three epochs may leave answers so close together that eight bits swap some of them.
-        export_run("shared", runs=runs, accept=("dynamic", "int8"))
+        export_run("shared", runs=runs, calibration=10, accept=("dynamic", "int8"))
         evaluate("shared", runs=runs)
 
     return shared("runs", make) / "shared"

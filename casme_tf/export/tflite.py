@@ -6,6 +6,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -68,9 +69,10 @@ def convert_tflite(
         first, second = Path(folder, "motion"), Path(folder, "network")
         _write_graph(first, encode, pair)
         _write_graph(second, answer, features)
-        head = _convert(first, "float32", calibration)
+        head = _convert(_converter(first), "float32", calibration)
+        converter = _converter(second)
         for form in formats:
-            yield form, join_tflite(head, _convert(second, form, calibration))
+            yield form, join_tflite(head, _convert(converter, form, calibration))
 
 
 def convert_recognizer(model: keras.Model) -> bytes:
@@ -83,7 +85,7 @@ def convert_recognizer(model: keras.Model) -> bytes:
     pair = [tf.TensorSpec((1, size, size, 3), tf.uint8, name) for name in ("onset", "apex")]
     with tempfile.TemporaryDirectory(prefix="casme_tf_") as folder:
         _write_graph(Path(folder), answer, pair)
-        return _convert(Path(folder), "float32", lambda: iter(()))
+        return _convert(_converter(Path(folder)), "float32", lambda: iter(()))
 
 
 def _write_graph(
@@ -94,16 +96,18 @@ def _write_graph(
     archive.write_out(str(folder), verbose=False)
 
 
-def _convert(folder: Path, form: str, calibration: Callable[[], Iterator[Tensors]]) -> bytes:
-    """Convert a SavedModel with builtin operators alone."""
+def _converter(folder: Path) -> Any:
+    """Load a SavedModel to be converted, with builtin operators alone."""
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[SIGNATURE])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if form != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if form == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if form == "int8":
-        converter.representative_dataset = calibration
+    return converter
+
+
+def _convert(converter: Any, form: str, calibration: Callable[[], Iterator[Tensors]]) -> bytes:
+    """Convert to a number format; what another one set is set back."""
+    converter.optimizations = [] if form == "float32" else [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16] if form == "float16" else []
+    converter.representative_dataset = calibration if form == "int8" else None
     with warnings.catch_warnings():
         # The converter itself still runs TensorFlow's own, deprecated interpreter.
         warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated", UserWarning)

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from casme_tf.layers.farneback_graph import Refiner, enlarge, expand, polynomial_filters, pyramid
+from casme_tf.layers.farneback_graph import enlarge, expand, polynomial_filters, pyramid, refiner_of
 from casme_tf.layers.rgb_to_gray import Float32Layer
 
 MIN_SIDE, MAX_SIDE = 64, 512  # px
@@ -130,10 +130,14 @@ class FarnebackFlow(Float32Layer):
         for level in pyramid(height, width, self.pyr_scale, self.levels):
             # Both frames at once: few large operators share out better over threads.
             onset, apex = tf.split(expand(frames, level, filters), 2)
-            refiner = Refiner(onset, apex, level, self.winsize)
-            flow = refiner.still() if flow is None else enlarge(flow, level, self.pyr_scale)
+            refiner = refiner_of(level, self.winsize)
+            coefficients, neighbors = refiner.tabulate(onset, apex)
+            if flow is None:
+                flow = [tf.zeros_like(coefficients[0])] * 2
+            else:
+                flow = enlarge(flow, level, self.pyr_scale)
             for _ in range(self.iterations):
-                flow = refiner.refine(flow)
+                flow = refiner.refine(flow, coefficients, neighbors)
         return tf.stack(flow, axis=-1)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import tensorflow as tf
@@ -161,26 +162,27 @@ def enlarge(flow: Planes, level: Level, pyr_scale: float) -> Planes:
 
 
 class Refiner:
-    """Improves the flow at one level, step by step."""
+    """Improves the flow at one level, step by step; see `refiner_of`."""
 
-    def __init__(self, onset: tf.Tensor, apex: tf.Tensor, level: Level, winsize: int) -> None:
+    def __init__(self, level: Level, winsize: int) -> None:
         self.height, self.width = level.height, level.width
         self.weight = border_weights(level.height, level.width)
-        self.onset = _unstack(onset * self.weight)
-        self.neighbors = self._tabulate(apex)
         self.radius = winsize // 2
         # OpenCV divides the sums by winsize², also where an even winsize sums (winsize + 1)²
         # pixels; here they are divided by the length of the window only.
         scale = winsize**2 / (2 * self.radius + 1)
         self.regularizer = np.float32(REGULARIZER * scale**2)
+        # A function of its own, so that a graph with many steps has them traced once.
+        self.refine = tf.function(self._refine, autograph=False)
 
-    def still(self) -> Planes:
-        """Give a flow of zeros, to start with."""
-        return [tf.zeros_like(self.onset[0])] * 2
+    def tabulate(self, onset: tf.Tensor, apex: tf.Tensor) -> tuple[Planes, tf.Tensor]:
+        """Arrange both frames' coefficients for `refine`."""
+        return _unstack(onset * self.weight), self._tabulate(apex)
 
-    def refine(self, flow: Planes) -> Planes:
+    def _refine(self, flow: Planes, onset: Planes, neighbors: tf.Tensor) -> Planes:
         """Improve the flow by one step."""
-        products = _stack(self._products(flow, self._look_up(flow)))  # (B, 5, h, w)
+        mean = self._look_up(flow, onset, neighbors)
+        products = _stack(self._products(flow, mean))  # (B, 5, h, w)
         # The windows of all five at once: few large operators share out better over threads.
         planes = tf.reshape(products, [-1, self.height, self.width])
         sums = self._sum_columns(_transpose(self._average_columns(planes)))
@@ -202,7 +204,7 @@ class Refiner:
         table = tf.concat([pixels[:, :, step : step + count] for step in corners], axis=1)
         return tf.transpose(table, [0, 2, 1])
 
-    def _look_up(self, flow: Planes) -> Planes:
+    def _look_up(self, flow: Planes, onset: Planes, neighbors: tf.Tensor) -> Planes:
         """Mean of both frames' coefficients where the flow points, weighted down at the border."""
         x = flow[0] + np.arange(self.width, dtype=np.float32)
         y = flow[1] + np.arange(self.height, dtype=np.float32)[:, None]
@@ -213,13 +215,13 @@ class Refiner:
         nowhere = np.float32((self.height + 1) * self.width)
         cell = (top * np.float32(self.width) + left - nowhere) * (2.0 - once_or_twice) + nowhere
         cell = tf.reshape(tf.cast(cell, tf.int32), [-1, self.height * self.width])
-        corners = tf.gather(self.neighbors, cell, batch_dims=1)  # (B, h·w, 20)
+        corners = tf.gather(neighbors, cell, batch_dims=1)  # (B, h·w, 20)
         corners = tf.reshape(tf.transpose(corners, [0, 2, 1]), [-1, 4, 5, self.height, self.width])
         corner_weights = _stack(self._corner_weights(x - left, y - top))
         found = tf.reduce_sum(corners * corner_weights[:, :, None], axis=1)  # (B, 5, h, w)
         apex = _unstack(found)
-        onset = [*self.onset[:2], *(plane * once_or_twice for plane in self.onset[2:])]
-        return [first + second for first, second in zip(onset, apex, strict=True)]
+        scaled = [*onset[:2], *(plane * once_or_twice for plane in onset[2:])]
+        return [first + second for first, second in zip(scaled, apex, strict=True)]
 
     def _corner_weights(self, right: tf.Tensor, down: tf.Tensor) -> Planes:
         """Bilinear weights of the four pixels around a point, times the border's weight."""
@@ -262,6 +264,12 @@ class Refiner:
             if longer:
                 run = _average_every(run[:, : rows + longer - each], 4, each)
         return sum(sums[1:], start=sums[0])[:, :height]
+
+
+@lru_cache(maxsize=64)
+def refiner_of(level: Level, winsize: int) -> Refiner:
+    """Return the refiner of a level, one for all models of the process."""
+    return Refiner(level, winsize)
 
 
 def _turned_level(frames: tf.Tensor, level: Level, margin: int) -> tf.Tensor:

@@ -183,9 +183,11 @@ assert not any(name.split(".")[0] == "casme_tf" for name in sys.modules)
 def test_build_lists_what_is_wrong(prepared, tmp_path):
     (prepared / "sub01/ROI_EP09f/apex_frame.jpg").write_bytes(b"")
     (prepared / "sub02/ROI_EP01_2/onset_frame.jpg").unlink()
-    done = from_anywhere(prepared, tmp_path / "data", cwd=tmp_path)
-    assert done.returncode != 0
-    message = done.stderr[done.stderr.rindex("casme_tf.errors.UserErrors:") :]
+    builder = casme2.Builder(data_dir=tmp_path / "data")
+    config = tfds.download.DownloadConfig(manual_dir=prepared)
+    with pytest.raises(UserErrors) as caught:
+        builder.download_and_prepare(download_config=config)
+    message = str(caught.value)
     assert "casme-tf prepare-dataset --raw" in message
     assert f"{prepared / 'sub01/ROI_EP09f/apex_frame.jpg'}, which is empty." in message
     assert f"{prepared / 'sub02/ROI_EP01_2/onset_frame.jpg'}, which does not exist." in message

@@ -26,6 +26,7 @@ from casme_tf.training.settings import TrainConfig
 from casme_tf.training.train import train
 
 ALL = tuple(ARCHITECTURES)
+SLOW = ("flow", "siamese", "zero_shot")
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +103,7 @@ def test_the_majority_is_that_of_the_other_people(done, settings):
         assert others[answers["y_pred"].iloc[0]] == others.max()
 
 
+@pytest.mark.usefixtures("without_reports")
 def test_the_same_call_again_keeps_what_is_there(done, settings, capsys):
     again = crossval(settings)
     assert "nothing was missing" in capsys.readouterr().err
@@ -120,11 +122,11 @@ def test_the_same_call_again_keeps_what_is_there(done, settings, capsys):
         crossval(replace(settings, arch=("ststnet",), seed=99, baselines=False))
 
 
-# motion_net takes the inputs of ststnet, and has longer to learn.
+# motion_net takes the inputs of ststnet, and has longer to learn; zero_shot learns nothing.
 @pytest.mark.parametrize(
     "arch",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in ("flow", "siamese") else ())
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
         for name in ALL
         if name not in ("majority", "motion_net")
     ],
@@ -153,23 +155,41 @@ def test_labels_at_random_are_answered_by_chance_whatever_the_architecture(arch,
     assert (low + high) / 2 - 0.25 < 1.5 * (high - low) / 2
 
 
-@pytest.mark.parametrize("arch", ["flow", "ststnet"])
-def test_train_fits_what_one_fold_of_crossval_fits(arch, settings, tmp_path):
+def one_fold(config: CrossvalConfig) -> pd.DataFrame:
+    """Predictions for the subjects that `train` keeps for the test."""
+    crossval(replace(config, run="one", protocol="subject-holdout", baselines=False))
+    return pd.read_csv(config.runs / "one" / "predictions.csv")
+
+
+def require_alike(predictions: pd.DataFrame, others: pd.DataFrame) -> None:
+    assert predictions["clip"].tolist() == others["clip"].tolist()
+    np.testing.assert_allclose(predictions[list(CLASSES)], others[list(CLASSES)], atol=2e-3)
+
+
+@pytest.mark.usefixtures("without_reports")
+def test_train_fits_what_one_fold_of_crossval_fits(settings, tmp_path):
     options = {
         name: getattr(settings, name)
         for name in ("data_dir", "weights", "frame_size", "network_size", "epochs", "seed")
     }
-    folder = train(TrainConfig(arch=arch, runs=tmp_path, **options))
-    evaluate(arch, runs=tmp_path)
-    one = replace(settings, arch=(arch,), run="one", protocol="subject-holdout", baselines=False)
-    crossval(replace(one, runs=tmp_path))
-    ours, folds = (pd.read_csv(x / "predictions.csv") for x in (folder, tmp_path / "one"))
-    assert ours["clip"].tolist() == folds["clip"].tolist()
-    np.testing.assert_allclose(ours[list(CLASSES)], folds[list(CLASSES)], atol=2e-3)
+    folder = train(TrainConfig(arch="ststnet", runs=tmp_path, **options))
+    evaluate("ststnet", runs=tmp_path)
+    folds = one_fold(replace(settings, arch=("ststnet",), runs=tmp_path))
+    require_alike(pd.read_csv(folder / "predictions.csv"), folds)
+
+
+@pytest.mark.usefixtures("without_reports")
+def test_train_fits_heads_on_resnet_as_one_fold_of_crossval_does(run, settings, tmp_path):
+    record = json.loads((run / "config.json").read_text())["train"]
+    names = ("epochs", "batch_size", "learning_rate", "choose_epoch", "network_size", "weights")
+    options = {name: record[name] for name in names}
+    folds = one_fold(replace(settings, arch=("flow",), runs=tmp_path, **options))
+    require_alike(pd.read_csv(run / "predictions.csv"), folds)
 
 
 def test_the_random_split_is_marked_wherever_its_figures_are(settings, capsys):
-    assert main("crossval", flags(settings, arch="svm", protocol="random", seed=0)) == 0
+    words = flags(settings, arch="svm", protocol="random", seed=0)
+    assert main("crossval", [*words, "--no-baselines"]) == 0
     told = capsys.readouterr()
     assert "svm-random-four (LEAKS)" in told.out
     assert "a model that recognizes subjects" in told.err

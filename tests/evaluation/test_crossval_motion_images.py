@@ -56,6 +56,7 @@ def test_the_report_says_what_the_data_is_and_shows_each_database(runs):
     assert "stand-in" not in text
 
 
+@pytest.mark.usefixtures("without_reports")
 def test_the_same_call_again_keeps_the_runs(published, runs, capsys):
     words = ["--arch", "svm", "--no-baselines", "--resamples", "200"]
     assert main("crossval", [*words, "--motion-images", str(published), "--runs", str(runs)]) == 0
@@ -72,6 +73,7 @@ def test_compare_shows_each_database(runs, capsys):
     assert "UF1, smic" in printed
 
 
+@pytest.mark.usefixtures("without_reports")
 def test_one_database_alone_is_another_run(published, tmp_path):
     words = ["--arch", "majority", "--no-baselines", "--databases", "smic"]
     assert (
@@ -80,6 +82,7 @@ def test_one_database_alone_is_another_run(published, tmp_path):
     assert (tmp_path / "majority-loso-megc3-smic").is_dir()
 
 
+@pytest.mark.usefixtures("without_reports")
 def test_labels_at_random_are_predicted_no_better_than_by_chance(published, tmp_path):
     folder = write_motion_images(tmp_path / "random", subjects=6, seed=1)
     index = pd.read_csv(folder / "index.csv", dtype=str, keep_default_na=False)
@@ -119,6 +122,7 @@ def test_databases_need_motion_images(tmp_path, capsys):
     assert "without --motion-images" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("without_reports")
 def test_classes_of_tested_clips_decide_nothing_about_their_predictions(published, tmp_path):
     """Not the epoch either, which validation subjects choose."""
     changed = write_motion_images(tmp_path / "changed", subjects=4)

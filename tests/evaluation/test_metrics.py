@@ -68,11 +68,11 @@ def test_matrices_by_subject_add_up_to_the_whole():
 def test_the_interval_equals_a_plain_loop_over_draws_of_subjects():
     y_true, y_pred, subjects = answers()
     matrices = metrics.by_subject(y_true, y_pred, subjects, 4)
-    low, high = metrics.subject_interval(metrics.uf1, matrices, resamples=4000, seed=1)
+    low, high = metrics.subject_interval(metrics.uf1, matrices, resamples=2000, seed=1)
     rng = np.random.default_rng(2)
     names = np.unique(subjects)
     draws = []
-    for _ in range(4000):
+    for _ in range(2000):
         drawn = np.concatenate(
             [np.flatnonzero(subjects == name) for name in rng.choice(names, len(names))]
         )

@@ -4,19 +4,20 @@ import json
 import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from support.elsewhere import KERAS, LITERT, SAVED_MODEL, SERVED_JPEG, answer_elsewhere
+from support.elsewhere import KERAS, LITERT, SAVED_MODEL, answer_elsewhere
 from support.tflite_contents import read_contents
 
 from casme_tf.arrays import rows_of
 from casme_tf.cli.main import main
 from casme_tf.datasets.pairs import load_pairs
 from casme_tf.errors import UserError
-from casme_tf.export.artifacts import load_artifact
+from casme_tf.export.artifacts import load_artifact, predict_in_batches, read_keras_model
 from casme_tf.export.export import EIGHT_BITS, EXACT, TOLERANCES, Parity, export_run, measure_parity
 from casme_tf.labels import CLASSES
 from casme_tf.runs import ARTIFACTS, NUMBER_FORMATS, read_split
@@ -35,8 +36,30 @@ def frames(run, data_dir) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def expected(run, frames) -> np.ndarray:
-    return load_artifact(run / "model.keras")(frames)
+def model(run) -> keras.Model:
+    """The run's model, traced once for all tests."""
+    return read_keras_model(run / "model.keras")
+
+
+@pytest.fixture(scope="module")
+def expected(model, frames) -> np.ndarray:
+    return predict_in_batches(model, frames)
+
+
+@pytest.fixture
+def copied(run, model, tmp_path, monkeypatch) -> Path:
+    """A copy of the run to export again, whose artifacts are made by copying."""
+
+    def build(model, record, training, work, formats):
+        for name in (ARTIFACTS[0], *(f"model_{form}.tflite" for form in formats)):
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            copier = shutil.copytree if (run / name).is_dir() else shutil.copyfile
+            copier(run / name, work / name)
+
+    monkeypatch.setattr("casme_tf.export.export._build", build)
+    monkeypatch.setattr("casme_tf.export.export._MIN_PAIRS", 10)
+    monkeypatch.setattr("casme_tf.export.export.load_model", lambda path: model)
+    return shutil.copytree(run, tmp_path / "copy")
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +83,9 @@ def test_the_keras_file_answers_where_no_model_is_built(run, frames, expected, t
 
 
 def test_the_saved_model_answers_without_this_package(run, frames, expected, parity, tmp_path):
-    answer = answer_elsewhere(SAVED_MODEL, run / "saved_model" / "1", frames, tmp_path)
+    answer, encoded = answer_elsewhere(SAVED_MODEL, run / "saved_model" / "1", frames, tmp_path)
     np.testing.assert_allclose(answer, expected, atol=1e-3)
     assert_as_measured(answer, expected, parity["artifacts"]["saved_model/1"])
-    encoded = answer_elsewhere(SERVED_JPEG, run / "saved_model" / "1", frames, tmp_path)
     np.testing.assert_allclose(encoded, answer, atol=1e-5)
 
 
@@ -97,25 +119,17 @@ def test_labels_travel_with_every_artifact(run):
     assert (run / "saved_model/1/assets.extra/labels.txt").read_text().split() == list(CLASSES)
 
 
-def test_what_answers_differently_is_not_published(run, tmp_path, monkeypatch, capsys):
+def test_what_answers_differently_is_not_published(copied, model, capsys):
     """A model that prefers the last class is exported as artifacts that do not."""
-    copy = tmp_path / "copy"
-    shutil.copytree(run, copy)
-    model = keras.models.load_model(run / "model.keras", compile=False)
+    copy = copied
     bias = model.get_layer("network").get_layer("head").get_layer("probabilities").bias
-    bias.assign(bias + np.asarray([0, 0, 0, 1], np.float32))
-    model.save(copy / "model.keras")
-
-    def build(model, record, training, work, formats):
-        for name in (ARTIFACTS[0], *(f"model_{form}.tflite" for form in formats)):
-            (work / name).parent.mkdir(parents=True, exist_ok=True)
-            copier = shutil.copytree if (run / name).is_dir() else shutil.copyfile
-            copier(run / name, work / name)
-
-    monkeypatch.setattr("casme_tf.export.export._build", build)
-    monkeypatch.setattr("casme_tf.export.export._MIN_PAIRS", 10)
-    flags = ["--run", "copy", "--runs", str(tmp_path), "--accept", "int8"]
-    assert main("export", flags) == 1
+    usual = bias.numpy()
+    bias.assign(usual + np.asarray([0, 0, 0, 1], np.float32))
+    flags = ["--run", "copy", "--runs", str(copy.parent), "--accept", "int8"]
+    try:
+        assert main("export", flags) == 1
+    finally:
+        bias.assign(usual)
     told = capsys.readouterr().err
     for name in ARTIFACTS[:3]:
         assert f"not published: {name}: " in told
@@ -132,7 +146,7 @@ def test_what_answers_differently_is_not_published(run, tmp_path, monkeypatch, c
     assert not copy.with_name(".copy.export").exists()
 
 
-def test_an_interrupted_export_continues_with_what_is_missing(run, tmp_path, monkeypatch):
+def test_an_interrupted_export_continues_with_what_is_missing(run, model, tmp_path, monkeypatch):
     copy, made = tmp_path / "copy", []
     shutil.copytree(run, copy)
 
@@ -152,6 +166,7 @@ def test_an_interrupted_export_continues_with_what_is_missing(run, tmp_path, mon
     monkeypatch.setattr(f"{module}.convert_tflite", convert)
     monkeypatch.setattr(f"{module}.add_metadata", lambda content, *_, **__: content)
     monkeypatch.setattr(f"{module}._MIN_PAIRS", 10)
+    monkeypatch.setattr(f"{module}.load_model", lambda path: model)
     options = {"runs": tmp_path, "accept": ("dynamic", "int8")}
     training = copy.with_name(".copy.work")  # of an interrupted train --overwrite
     training.mkdir()
@@ -164,26 +179,16 @@ def test_an_interrupted_export_continues_with_what_is_missing(run, tmp_path, mon
     assert not copy.with_name(".copy.export").exists()
 
 
-def test_best_effort_formats_that_do_not_hold_are_left_out(run, tmp_path, monkeypatch, capsys):
-    copy = tmp_path / "copy"
-    shutil.copytree(run, copy)
-
-    def build(model, record, training, work, formats):
-        for name in ARTIFACTS:
-            (work / name).parent.mkdir(parents=True, exist_ok=True)
-            copier = shutil.copytree if (run / name).is_dir() else shutil.copyfile
-            copier(run / name, work / name)
-
+def test_best_effort_formats_that_do_not_hold_are_left_out(copied, monkeypatch, capsys):
+    copy, runs = copied, str(copied.parent)
     impossible = replace(EIGHT_BITS, mean_difference=-1.0)
-    monkeypatch.setattr("casme_tf.export.export._build", build)
-    monkeypatch.setattr("casme_tf.export.export._MIN_PAIRS", 10)
     for form in ("dynamic", "int8"):
         monkeypatch.setitem(TOLERANCES, f"model_{form}.tflite", impossible)
-    assert main("export", ["--run", "copy", "--runs", str(tmp_path)]) == 0
+    assert main("export", ["--run", "copy", "--runs", runs]) == 0
     assert capsys.readouterr().err.count("note: left out: model_") == 2
     assert [(copy / name).exists() for name in ARTIFACTS] == [True, True, True, False, False]
     # By name, a format must hold; what was not named is not there.
-    assert main("export", ["--run", "copy", "--runs", str(tmp_path), "--formats", "dynamic"]) == 1
+    assert main("export", ["--run", "copy", "--runs", runs, "--formats", "dynamic"]) == 1
     assert "not published: model_dynamic.tflite: " in capsys.readouterr().err
     rows = json.loads((copy / "parity.json").read_text())["artifacts"]
     assert list(rows) == ["saved_model/1", "model_dynamic.tflite"]

@@ -1,3 +1,5 @@
+from functools import lru_cache
+
 import cv2
 import keras
 import numpy as np
@@ -11,14 +13,20 @@ from casme_tf.models.kernel_classifier import MotionKernel
 GRAYS = ((0, 120), (130, 255))
 
 
-@pytest.fixture(scope="module", params=[name for name, each in ARCHITECTURES.items() if each.build])
-def model(request) -> keras.Model:
+@lru_cache
+def built(name: str) -> keras.Model:
+    """A model that tests may ask and look into, but not change."""
     keras.utils.set_random_seed(0)
-    build = ARCHITECTURES[request.param].build
-    if request.param == "kernel":  # it is built from a fitted model
+    build = ARCHITECTURES[name].build
+    if name == "kernel":  # it is built from a fitted model
         motion = np.random.default_rng(0).random((8, 28 * 28 * 3), np.float32)
         return build(MotionKernel(4).fit(motion, np.tile([0, 1, 2, 3], 2)), frame_size=64)
     return build(frame_size=64, network_size=32)
+
+
+@pytest.fixture(scope="module", params=[name for name, each in ARCHITECTURES.items() if each.build])
+def model(request) -> keras.Model:
+    return built(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +82,9 @@ def test_a_saved_model_answers_as_before(model, pair, tmp_path):
 
 @pytest.mark.parametrize("name", ["flow", "siamese"])
 def test_sizes_are_those_of_the_original_system(name):
-    model = ARCHITECTURES[name].build(frame_size=64, network_size=32)
     sizes = {
         layer.name: layer.units
-        for layer in model._flatten_layers()
+        for layer in built(name)._flatten_layers()
         if isinstance(layer, keras.layers.Dense)
     }
     assert sizes == {"embedding_256": 256, "embedding_128": 128, "hidden_64": 64} | {
@@ -88,7 +95,7 @@ def test_sizes_are_those_of_the_original_system(name):
 @pytest.mark.parametrize("arch", ["flow", "siamese"])
 def test_blocks_begin_as_identity(arch):
     """Otherwise the rounding of an exported file grows from block to block."""
-    network = split_model(ARCHITECTURES[arch].build(frame_size=64, network_size=32))[2]
+    network = split_model(built(arch))[2]
     layers = {layer.name: layer for layer in network._flatten_layers()}
     last = [layer for name, layer in layers.items() if name.endswith("_3_bn")]
     assert len(last) == 16
@@ -105,18 +112,13 @@ def test_blocks_of_a_frozen_backbone_stay_random():
 
 
 def test_the_siamese_network_shares_its_weights():
-    sizes = [
-        ARCHITECTURES[name].build(frame_size=64, network_size=32).count_params()
-        for name in ("siamese", "flow")
-    ]
-    assert sizes[0] == sizes[1]
+    assert built("siamese").count_params() == built("flow").count_params()
 
 
 @pytest.mark.slow
 def test_a_still_pair_has_no_siamese_difference():
     """Equal frames have equal embeddings, so the answer does not depend on the frame."""
-    keras.utils.set_random_seed(0)
-    model = ARCHITECTURES["siamese"].build(frame_size=64, network_size=32)
+    model = built("siamese")
     frames = np.random.default_rng(1).integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
     answer = model.predict({"onset": frames, "apex": frames}, verbose=0)
     np.testing.assert_allclose(answer[0], answer[1], atol=1e-6)

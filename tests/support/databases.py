@@ -50,10 +50,8 @@ def drawn_clips() -> tuple[tuple[np.ndarray, ...], ...]:
     """Return the frames of each clip, `(480, 640, 3)` uint8 BGR."""
     schedule = draw_schedule(subjects=SUBJECTS, clips=SUBJECTS * EACH, frames=FRAMES, seed=7)
     portraits = {
-        clip.subject: paint_portrait(
-            schedule.traits(clip.subject), schedule.portrait_rng(clip.subject)
-        )
-        for clip in schedule.clips
+        name: paint_portrait(schedule.traits(name), schedule.portrait_rng(name))
+        for name in {clip.subject for clip in schedule.clips}
     }
     return tuple(
         tuple(

@@ -7,17 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-# Each prints the probabilities of what is in pair.npz.
+# Each prints the probabilities of what is in pair.npz; a SavedModel, of frames and of images.
 SAVED_MODEL = """
-import json, sys
-sys.modules["casme_tf"] = None
-import numpy as np, tensorflow as tf
-pair = np.load(sys.argv[2])
-serve = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
-answer = serve(onset=tf.constant(pair["onset"]), apex=tf.constant(pair["apex"]))
-print(json.dumps(answer["probabilities"].numpy().tolist()))
-"""
-SERVED_JPEG = """
 import io, json, sys
 sys.modules["casme_tf"] = None
 import numpy as np, tensorflow as tf
@@ -28,12 +19,14 @@ def encode(frame):
     return file.getvalue()
 pair = np.load(sys.argv[2])
 signatures = tf.saved_model.load(sys.argv[1]).signatures
+frames = {name: tf.constant(pair[name]) for name in ("onset", "apex")}
+of_frames = signatures["serving_default"](**frames)["probabilities"].numpy()
 encoded = {name: tf.constant([encode(x) for x in pair[name]]) for name in ("onset", "apex")}
 answer = signatures["serve_jpeg"](**encoded)
-probabilities = answer["probabilities"].numpy()
+of_images = answer["probabilities"].numpy()
 names = signatures["class_names"]()["class_names"].numpy()
-assert (answer["label"].numpy() == names[probabilities.argmax(axis=1)]).all()
-print(json.dumps(probabilities.tolist()))
+assert (answer["label"].numpy() == names[of_images.argmax(axis=1)]).all()
+print(json.dumps([of_frames.tolist(), of_images.tolist()]))
 """
 KERAS = """
 import json, sys

@@ -22,13 +22,13 @@ from casme_tf.synthetic.schedule import IRREGULAR_NAMES, draw_schedule
 from casme_tf.synthetic.subject import draw_subject
 from scripts.lab.measure_corpus import measure_corpus
 
-FRAMES = 7
+CLIPS, FRAMES = 12, 5
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     out = tmp_path_factory.mktemp("corpus") / "stand-in"
-    return synthesize(out, subjects=4, clips=17, frames=FRAMES, seed=3, workers=1)
+    return synthesize(out, subjects=4, clips=CLIPS, frames=FRAMES, seed=3, workers=1)
 
 
 def truth_of(corpus: Corpus) -> list[dict[str, str]]:
@@ -57,7 +57,7 @@ def test_layout_is_that_of_casme2(corpus: Corpus) -> None:
         for row in rows
         for n in range(int(row["onset"]), int(row["offset"]) + 1)
     }
-    assert len(frames) == 17 * FRAMES
+    assert len(frames) == CLIPS * FRAMES
     assert {p.relative_to(corpus.raw).as_posix() for p in corpus.raw.rglob("*.jpg")} == frames
     assert {row["subject"] for row in rows} == {"sub01", "sub02", "sub03", "sub04"}
     assert len({row["onset"] for row in rows}) > 10
@@ -295,7 +295,7 @@ def test_oracle_accuracy_is_that_of_many_drawn_corpora() -> None:
 @pytest.mark.slow
 def test_blazeface_finds_every_face_and_farneback_sees_the_motion(corpus: Corpus) -> None:
     measures = measure_corpus(corpus.root)
-    assert measures.clips == 17
+    assert measures.clips == CLIPS
     assert measures.faces_found == 1.0
     assert 0.05 < measures.displacement < 1.0
     assert measures.epe < 0.5 * measures.displacement

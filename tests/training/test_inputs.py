@@ -124,15 +124,16 @@ def test_a_model_fits_what_it_is_given_and_can_be_sent_elsewhere(name, backbone,
             assert np.abs(mirrored[key] - x).max() > 0
 
 
+# The two that are slow and frozen are shown by cross-validation, which fits what training does.
 @pytest.mark.parametrize(
     ("name", "backbone"),
     [
-        ("flow", "frozen"),
+        pytest.param("flow", "frozen", marks=pytest.mark.slow),
         pytest.param("flow", "trained", marks=pytest.mark.slow),
         ("siamese", "frozen"),
         pytest.param("siamese", "trained", marks=pytest.mark.slow),
         ("motion_net", "frozen"),
-        ("ststnet", "frozen"),
+        pytest.param("ststnet", "frozen", marks=pytest.mark.slow),
         ("kernel", "frozen"),
     ],
 )

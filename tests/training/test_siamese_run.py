@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from support.elsewhere import LITERT, SERVED_JPEG, answer_elsewhere
+from support.elsewhere import LITERT, SAVED_MODEL, answer_elsewhere
 
 from casme_tf.evaluation.evaluate import evaluate
 from casme_tf.export.artifacts import load_artifact
@@ -54,5 +54,5 @@ def test_a_siamese_run_on_the_random_split_is_marked_as_leaking_and_served(data_
         assert np.abs(artifact(swapped) - answer).max() > 1e-4
         elsewhere = answer_elsewhere(LITERT, folder / name, frames, tmp_path)
         np.testing.assert_allclose(elsewhere, answer, atol=1e-5)
-    served = answer_elsewhere(SERVED_JPEG, folder / "saved_model" / "1", frames, tmp_path)
-    np.testing.assert_allclose(served, done.predictions[list(CLASSES)][:3], atol=1e-3)
+    for served in answer_elsewhere(SAVED_MODEL, folder / "saved_model" / "1", frames, tmp_path):
+        np.testing.assert_allclose(served, done.predictions[list(CLASSES)][:3], atol=1e-3)

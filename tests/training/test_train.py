@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,24 +20,40 @@ from casme_tf.datasets.pairs import load_pairs
 from casme_tf.errors import UserError
 from casme_tf.evaluation.evaluate import evaluate
 from casme_tf.files import locked
+from casme_tf.models.backbone import resnet50_backbone
 from casme_tf.models.motion_net import drawn_file, read_weights
 from casme_tf.training.settings import TrainConfig
 from casme_tf.training.train import train
 
 
-@pytest.fixture
-def quick(data_dir, tmp_path) -> TrainConfig:
+def quick_in(runs: Path, data_dir: Path) -> TrainConfig:
     return TrainConfig(
         arch="motion_net",
         run="quick",
         data_dir=data_dir,
-        runs=tmp_path,
+        runs=runs,
         weights="none",
         frame_size=64,
         epochs=3,
         batch_size=8,
         learning_rate=1e-3,
     )
+
+
+@pytest.fixture
+def quick(data_dir, tmp_path) -> TrainConfig:
+    return quick_in(tmp_path, data_dir)
+
+
+@pytest.fixture(scope="module")
+def once_trained(data_dir, tmp_path_factory) -> Path:
+    return train(quick_in(tmp_path_factory.mktemp("once"), data_dir))
+
+
+@pytest.fixture
+def trained(quick, once_trained) -> Path:
+    """The run that `quick` trains, as if it had just been trained."""
+    return shutil.copytree(once_trained, quick.runs / "quick")
 
 
 def answers(run, data_dir) -> np.ndarray:
@@ -93,8 +111,8 @@ def test_a_run_says_how_it_was_made(run):
     assert split.groupby("subject")["part"].nunique().max() == 1
 
 
-def test_a_run_is_kept_for_the_same_settings_and_refused_for_others(quick, capsys):
-    first = train(quick)
+def test_a_run_is_kept_for_the_same_settings_and_refused_for_others(quick, trained, capsys):
+    first = trained
     weights = (first / "model.keras").read_bytes()
     assert train(quick) == first
     assert "quick: kept, with the same settings" in capsys.readouterr().err
@@ -111,11 +129,11 @@ def test_a_run_is_kept_for_the_same_settings_and_refused_for_others(quick, capsy
     [("train", {"epochs": 5}, "epochs"), ("split", {"data": "of other frames"}, "data")],
 )
 def test_an_interrupted_training_is_continued_with_its_own_settings_only(
-    quick, part, change, message
+    quick, trained, part, change, message
 ):
-    record = json.loads((train(quick) / "config.json").read_text())
+    record = json.loads((trained / "config.json").read_text())
     record[part] |= change
-    (quick.runs / "quick").rename(quick.runs / ".quick.work")
+    trained.rename(quick.runs / ".quick.work")
     (quick.runs / ".quick.work" / "config.json").write_text(json.dumps(record))
     with pytest.raises(UserError, match=rf"other settings \({message}\).*--overwrite"):
         train(quick)
@@ -128,7 +146,7 @@ def test_all_subjects_train_and_nothing_is_left_to_test(quick, data_dir):
     assert (run / "labels.txt").read_text().split() == ["negative", "positive", "surprise"]
     with pytest.raises(UserError, match="--part test, which has none"):
         evaluate("quick", runs=quick.runs)
-    done = evaluate("quick", runs=quick.runs, part="train")
+    done = evaluate("quick", runs=quick.runs, part="train", resamples=50)
     assert list(done.metrics["classes"]) == ["negative", "positive", "surprise"]
     assert 0 < len(done.predictions) < len(load_pairs(data_dir, 64))
     with pytest.raises(UserError, match="--choose-epoch needs subjects that do not train"):
@@ -176,18 +194,16 @@ def test_a_data_set_that_is_not_built_is_named_with_its_command(quick, tmp_path)
         train(replace(quick, data_dir=tmp_path / "nothing"))
 
 
-def test_weights_of_another_architecture_are_refused(quick, tmp_path):
+def test_weights_of_another_architecture_are_refused(tmp_path):
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
     for name in ("other.weights.h5", "other.keras"):
         path = tmp_path / name
         other.save_weights(path) if name.endswith("h5") else other.save(path)
         with pytest.raises(UserError, match=f"{name}, which does not fit"):
-            train(replace(quick, arch="flow", network_size=32, weights=str(path)))
+            resnet50_backbone(32, str(path))
 
 
 def test_weights_of_an_earlier_run_are_taken_over(run):
-    from casme_tf.models.backbone import resnet50_backbone
-
     trained = keras.models.load_model(run / "model.keras", compile=False)
     source = trained.get_layer("network").get_layer("backbone").get_layer("resnet50")
     taken = resnet50_backbone(48, str(run / "model.keras")).get_layer("resnet50")
@@ -195,7 +211,7 @@ def test_weights_of_an_earlier_run_are_taken_over(run):
         np.testing.assert_array_equal(theirs, ours)
 
 
-def test_without_internet_imagenet_weights_are_asked_for_by_name(quick, monkeypatch, tmp_path):
+def test_without_internet_imagenet_weights_are_asked_for_by_name(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
 
     def refuse(*args, **kwargs):
@@ -203,7 +219,7 @@ def test_without_internet_imagenet_weights_are_asked_for_by_name(quick, monkeypa
 
     monkeypatch.setattr("keras.src.utils.file_utils.urlretrieve", refuse)
     with pytest.raises(UserError, match=r"Put resnet50_\w+notop.h5 into .*home/models"):
-        train(replace(quick, arch="flow", network_size=32, weights="imagenet"))
+        resnet50_backbone(32, "imagenet")
 
 
 def test_training_says_who_is_in_which_part_and_what_it_kept(quick, capsys):
