@@ -32,14 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Spare each test work that does not change what it sees."""
-    # What was imported and collected stays; searches for garbage need not look through it.
+    """Keep what was imported and collected out of each later search for garbage."""
     gc.collect()
     gc.freeze()
-    if tensorflow := sys.modules.get("tensorflow"):
-        # Rewriting a graph takes longer than to run it once or twice. Processes that tests start,
-        # such as the demo's commands and a served model, rewrite theirs as those of users do.
-        tensorflow.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture
