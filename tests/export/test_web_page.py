@@ -357,16 +357,15 @@ def test_a_clip_is_followed_and_can_be_corrected_by_hand(page, tmp_path):
 def test_a_video_at_work_stops_for_another_one_and_for_another_source(page, tmp_path):
     frames, _ = drawn_clip(33)
     long = write_video(tmp_path / "long.webm", list(frames) * 2, "VP80", fps=10)
-    short = write_video(tmp_path / "short.webm", list(frames[:16]), "VP80", fps=100)
+    short = write_video(tmp_path / "short.webm", list(frames[:16]), "VP80", fps=25)
     video = page.locator("#video-file")
 
     def give_long() -> None:
         video.set_input_files(long)
-        wait_until(page, "film.currentTime > 0.15")
+        wait_until(page, "film.currentTime > 0.3")
 
     choose(page, "Video")
-    give_long()
-    answer = outcome(page, lambda: video.set_input_files(short))
+    answer = outcome(page, lambda: (give_long(), video.set_input_files(short)))
     assert answer["frames"]["apex"] < 16
     assert "which is none" in outcome(page, lambda: video.set_input_files(__file__))["problem"]
     assert not page.locator("#timeline").is_visible()
@@ -407,14 +406,13 @@ def test_a_camera_that_is_not_wanted_any_more_is_closed(page):
     page.evaluate(ASK)
     choose(page, "Camera")
     button = page.locator("#camera-button")
-    button.click()
-    assert "Received: 0.0 s." in outcome(page, button.click)["problem"]
-    button.click()
+    for _ in range(3):  # start, stop and start it
+        button.click()
     choose(page, "Video")
     page.evaluate("allow()")
-    wait_until(page, "tracks.length === 2")
+    wait_until(page, "tracks.length > 1")
     page.wait_for_timeout(200)
-    assert page.evaluate("tracks.map((track) => track.readyState)") == ["ended", "ended"]
+    assert page.evaluate("tracks.every((track) => track.readyState === 'ended')")
     assert page.evaluate("document.getElementById('live').srcObject") is None
     choose(page, "Camera")
     button.click()
@@ -422,6 +420,7 @@ def test_a_camera_that_is_not_wanted_any_more_is_closed(page):
     unplugged = outcome(page, lambda: page.evaluate("tracks.at(-1).stop()"))
     assert "must stay connected" in unplugged["problem"]
     assert not page.locator("#live").is_visible()
+    assert "for at least a second" in outcome(page, button.dblclick)["problem"]
 
 
 @in_browser
