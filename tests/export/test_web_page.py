@@ -4,6 +4,8 @@ import base64
 import functools
 import io
 import json
+import os
+import shutil
 import threading
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -21,7 +23,7 @@ from support.clip_files import write_video
 from support.drawn_clip import drawn_clip
 
 from casme_tf.cli.main import main
-from casme_tf.clips.images import resize
+from casme_tf.clips.images import read_rgb, resize
 from casme_tf.errors import UserError
 from casme_tf.export import web_page
 from casme_tf.export.web_page import export_web
@@ -162,6 +164,13 @@ def give_pair(page, onset: np.ndarray, apex: np.ndarray) -> dict:
     return give(page, apex=encoded(apex))
 
 
+def wait_until(page, expression: str) -> None:
+    # The page's policy forbids the evaluation of strings, which wait_for_function needs.
+    late = f"setTimeout(() => reject(new Error('not within {WAIT} ms')), {WAIT})"
+    again = f"() => ({expression}) ? resolve(true) : setTimeout(look, 20)"
+    page.evaluate(f"new Promise((resolve, reject) => {{ {late}; const look = {again}; look(); }})")
+
+
 def choose(page, name: str) -> None:
     page.get_by_role("radio", name=name).check()
 
@@ -195,9 +204,27 @@ def test_pairs_get_the_answers_of_python(page):
 
 
 @in_browser
-def test_crops_are_resized_as_in_python(page):
+def test_pictures_are_read_and_resized_as_in_python(page, tmp_path):
     for width, height in ((258, 314), (97, 120)):
         require_same_resize(page, width, height)
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 4), np.uint8)
+    pixels[:10, :, 3] = 0
+    path = tmp_path / "transparent.png"
+    cv2.imwrite(str(path), pixels)
+    opaque = np.full((30, 40, 3), 200, np.uint8)
+    found = page.evaluate(
+        """async (pictures) => {
+          const { readPicture } = await import("./frames.js");
+          let frame;
+          for (const data of pictures) {
+            const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
+            frame = await readPicture(new File([bytes], "picture.png"));
+          }
+          return Array.from(frame.data);
+        }""",
+        [base64.b64encode(data).decode() for data in (encoded(opaque), path.read_bytes())],
+    )
+    np.testing.assert_array_equal(np.reshape(found, (30, 40, 4))[..., :3], read_rgb(path))
 
 
 def require_same_resize(page, width: int, height: int) -> None:
@@ -264,6 +291,39 @@ def test_doubts_are_those_of_python(page):
             assert page.locator("#doubts li").all_inner_texts() == expected
 
 
+# Pictures called slow.png are read once `readSlow` is called.
+SLOW = """() => {
+  const slow = new Promise((resolve) => { window.readSlow = resolve; });
+  const read = window.createImageBitmap;
+  window.createImageBitmap = async (file, options) => {
+    if (file.name === "slow.png") await slow;
+    return read(file, options);
+  };
+}"""
+
+
+@in_browser
+def test_a_picture_that_is_read_slowly_is_waited_for(page):
+    frames, at = drawn_clip()
+
+    def give_slow_onset(content: bytes) -> None:
+        page.evaluate(SLOW)
+        file = {"name": "slow.png", "mimeType": "image/png", "buffer": content}
+        page.locator("#onset-file").set_input_files(file)
+        file = {"name": "apex.png", "mimeType": "image/png", "buffer": encoded(frames[at])}
+        page.locator("#apex-file").set_input_files(file)
+        page.get_by_alt_text("The chosen Apex frame").wait_for(timeout=WAIT)
+        page.evaluate("readSlow()")
+
+    assert "slow.png" in outcome(page, lambda: give_slow_onset(b"no picture"))["problem"]
+    assert "slow.png" in give(page, apex=encoded(frames[at]))["problem"]
+    answer = outcome(page, lambda: give_slow_onset(encoded(frames[0])))
+    assert "problem" not in answer
+    choose(page, "Video")
+    page.locator("#result").wait_for(state="hidden")
+    assert outcome(page, lambda: choose(page, "Two pictures")) == answer
+
+
 @in_browser
 def test_a_clip_is_followed_and_can_be_corrected_by_hand(page, tmp_path):
     frames, apex = drawn_clip(33)
@@ -275,15 +335,45 @@ def test_a_clip_is_followed_and_can_be_corrected_by_hand(page, tmp_path):
     assert found["frames"]["onset"] <= 2
     assert found["seconds"]["apex"] == pytest.approx(found["frames"]["apex"] / 100, abs=0.001)
     assert len(frames) - 2 <= int(page.locator("#apex-at").get_attribute("max")) + 1 <= len(frames)
+    assert page.evaluate("film.currentTime") == 0
     page.get_by_role("slider", name="Apex").focus()
     by_hand = outcome(page, lambda: page.keyboard.press("ArrowRight"))
     assert by_hand["frames"]["apex"] == found["frames"]["apex"] + 1
     assert by_hand["spotting"]["method"] == "given"
-    # A camera that filmed at 25 frames a second makes it slow, and its rise long.
+    page.get_by_label("Filmed at").fill("-5")
+    bad = outcome(page, lambda: page.keyboard.press("Enter"))
+    assert "Received: -5. Enter the speed" in bad["problem"]
+    # A camera that filmed at 10 frames a second makes it slow, and its rise long.
     page.get_by_label("Filmed at").fill("10")
     slow = outcome(page, lambda: page.keyboard.press("Enter"))
     assert slow["seconds"]["apex"] == pytest.approx(slow["frames"]["apex"] / 10)
     assert any(doubt.startswith("The rise takes") for doubt in slow["doubts"])
+    page.get_by_label("Filmed at").fill("")
+    outcome(page, lambda: page.keyboard.press("Enter"))
+    assert page.get_by_label("Filmed at").input_value() == "100"
+
+
+@in_browser
+def test_a_video_at_work_stops_for_another_one_and_for_another_source(page, tmp_path):
+    frames, _ = drawn_clip(33)
+    long = write_video(tmp_path / "long.webm", list(frames) * 2, "VP80", fps=10)
+    short = write_video(tmp_path / "short.webm", list(frames[:16]), "VP80", fps=25)
+    video = page.locator("#video-file")
+
+    def give_long() -> None:
+        video.set_input_files(long)
+        wait_until(page, "film.currentTime > 0.3")
+
+    choose(page, "Video")
+    answer = outcome(page, lambda: (give_long(), video.set_input_files(short)))
+    assert answer["frames"]["apex"] < 16
+    assert "which is none" in outcome(page, lambda: video.set_input_files(__file__))["problem"]
+    assert not page.locator("#timeline").is_visible()
+    give_long()
+    choose(page, "Two pictures")
+    choose(page, "Video")
+    wait_until(page, "film.controls")
+    assert page.evaluate("film.paused")
 
 
 @in_browser
@@ -295,6 +385,42 @@ def test_the_camera_answers_live_and_when_stopped(page):
     assert any("frames a second" in doubt for doubt in stopped["doubts"])
     assert stopped["frames"]["onset"] < stopped["frames"]["apex"]
     assert page.evaluate("document.getElementById('live').srcObject") is None
+
+
+# The browser asks its user; `allow` answers all of it, and `tracks` are those that it opened.
+ASK = """() => {
+  const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  const allowed = new Promise((resolve) => { window.allow = resolve; });
+  window.tracks = [];
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    await allowed;
+    const stream = await open(wanted);
+    window.tracks.push(...stream.getTracks());
+    return stream;
+  };
+}"""
+
+
+@in_browser
+def test_a_camera_that_is_not_wanted_any_more_is_closed(page):
+    page.evaluate(ASK)
+    choose(page, "Camera")
+    button = page.locator("#camera-button")
+    for _ in range(3):  # start, stop and start it
+        button.click()
+    choose(page, "Video")
+    page.evaluate("allow()")
+    wait_until(page, "tracks.length > 1")
+    page.wait_for_timeout(200)
+    assert page.evaluate("tracks.every((track) => track.readyState === 'ended')")
+    assert page.evaluate("document.getElementById('live').srcObject") is None
+    choose(page, "Camera")
+    button.click()
+    page.locator("#live").wait_for(timeout=WAIT)
+    unplugged = outcome(page, lambda: page.evaluate("tracks.at(-1).stop()"))
+    assert "must stay connected" in unplugged["problem"]
+    assert not page.locator("#live").is_visible()
+    assert "for at least a second" in outcome(page, button.dblclick)["problem"]
 
 
 @in_browser
@@ -312,7 +438,18 @@ def test_everyone_can_use_it(page):
     assert violations() == []
     give_pair(page, *[np.hstack([onset, onset])] * 2)  # with a reason for distrust
     assert violations() == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    for size in ("", "34px"):  # twice the size of text
+        page.evaluate("(size) => { document.documentElement.style.fontSize = size; }", size)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.evaluate("document.documentElement.style.fontSize = ''")
+    page.emulate_media(forced_colors="active")
+    shown = "(of) => getComputedStyle(document.querySelector(of))"
+    assert page.evaluate(f"({shown})('.sources input:checked + span').outlineStyle") == "solid"
+    bar, card = (
+        page.evaluate(f"({shown})('{of}').backgroundColor") for of in (".bar span", "#answer")
+    )
+    assert bar != card
+    page.emulate_media(forced_colors="none")
     choose(page, "Camera")
     assert violations() == []
     targets = page.locator("button:visible, .button:visible, .sources label").all()
@@ -324,19 +461,53 @@ def test_everyone_can_use_it(page):
 
 
 @in_browser
-def test_it_works_without_a_network_once_loaded(browser, web):
+def test_it_works_without_a_network_and_shows_what_is_exported_anew(browser, web, tmp_path):
     frames, at = drawn_clip()
-    with served(web / "page") as address:
+    folder = tmp_path / "page"
+    shutil.copytree(web / "page", folder)
+    for path in folder.rglob("*"):
+        os.utime(path, (0, 0))  # browsers ask again for what is new
+    with served(folder) as address:
         context = browser.new_context(viewport=PHONE)
         page = context.new_page()
         opened(page, address)
         page.evaluate("() => navigator.serviceWorker.ready.then(() => true)")
+        # A page in a folder below has a cache of its own; this one lost its own.
+        page.evaluate(
+            f"""async () => {{
+              for (const key of await caches.keys()) await caches.delete(key);
+              await caches.open("{address}below/1");
+            }}"""
+        )
+        page.reload()
+        page.locator("#status:text('Ready.')").wait_for(timeout=WAIT)
+        kept = "() => caches.match('recognizer.tflite').then(Boolean)"
+        assert page.evaluate(kept)
+        for name, old, new in (
+            ("texts.js", 'title: "Micro-expressions"', 'title: "Exported anew"'),
+            ("files.js", 'VERSION = "', 'VERSION = "new'),
+        ):
+            content = (folder / name).read_text()
+            assert old in content
+            (folder / name).write_text(content.replace(old, new))
+        page.reload()
+        page.get_by_text("A newer version of this page").wait_for(timeout=WAIT)
     page.reload()  # there is no server any more
     page.locator("#status:text('Ready.')").wait_for(timeout=WAIT)
+    assert page.locator("h1").inner_text() == "Exported anew"
+    assert f"{address}below/1" in page.evaluate("() => caches.keys()")
     assert "problem" not in give_pair(page, frames[0], frames[at])
     manifest = json.loads((web / "page" / "manifest.webmanifest").read_text())
     assert all((web / "page" / icon["src"]).is_file() for icon in manifest["icons"])
     context.close()
+
+
+@in_browser
+def test_a_page_that_is_opened_as_a_file_says_how_to_serve_it(browser, web):
+    page = browser.new_page()
+    page.goto((web / "page" / "index.html").as_uri())
+    page.get_by_text("must come from a web server").wait_for(timeout=WAIT)
+    page.close()
 
 
 @in_browser
@@ -368,6 +539,9 @@ def test_bad_pictures_and_videos_get_a_sentence(page, tmp_path):
     assert "which is none" in outcome(page, lambda: video.set_input_files(__file__))["problem"]
     film = write_video(tmp_path / "plain.webm", [plain] * 4, "VP80", fps=25)
     assert "frames in which none" in outcome(page, lambda: video.set_input_files(film))["problem"]
+    single = write_video(tmp_path / "single.webm", [onset], "VP80", fps=25)
+    found = outcome(page, lambda: video.set_input_files(single))["problem"]
+    assert "at least 2 frames with a face. Received: 1." in found
 
 
 @in_browser
@@ -398,23 +572,35 @@ def test_a_camera_without_a_face_gets_a_sentence(playwright, address, tmp_path):
     choose(page, "Camera")
     press(page, "Start the camera")
     page.get_by_text("Looking for a face").wait_for(timeout=WAIT)
-    page.wait_for_timeout(300)
+    page.wait_for_timeout(1000)
     assert "must show a face" in outcome(page, lambda: press(page, "Stop and look"))["problem"]
     browser.close()
     assert errors == []
 
 
 @in_browser
-def test_a_damaged_model_gets_a_sentence(browser, address, web):
-    name = "recognizer.tflite"
-    content = bytearray((web / "page" / name).read_bytes())
-    content[len(content) // 2] ^= 255
-    context = browser.new_context(service_workers="block")
-    context.route(f"**/{name}", lambda route: route.fulfill(body=bytes(content)))
-    page = context.new_page()
-    opened(page, address)
-    assert page.locator("#problem").inner_text().startswith(f"The model file {name} is damaged")
-    context.close()
+def test_missing_and_damaged_files_get_a_sentence(browser, address, web):
+    model = bytearray((web / "page" / "recognizer.tflite").read_bytes())
+    model[len(model) // 2] ^= 255
+    cases = {
+        "recognizer.tflite": {"body": bytes(model)},
+        "model.json": {"body": "{"},
+        "litert/litert.js": {"status": 404},
+        "recognizer.js": {"status": 404},
+    }
+    for name, answer in cases.items():
+        context = browser.new_context(service_workers="block")
+        context.route(f"**/{name}", functools.partial(fulfill, answer))
+        page = context.new_page()
+        opened(page, address)
+        problem = page.locator("#problem").inner_text()
+        context.close()
+        assert problem.startswith("The page must have all its files, whole. Received: ")
+        assert (name.split("/")[0] if "/" in name else name) in problem
+
+
+def fulfill(answer: dict, route) -> None:
+    route.fulfill(**answer)
 
 
 @in_browser

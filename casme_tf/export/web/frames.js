@@ -14,6 +14,7 @@ const context = canvas.getContext("2d", { willReadFrequently: true, colorSpace: 
 /** Return the pixels of a picture, or of what a video shows, or of a part of that. */
 function pixels(source, width, height, part = { x: 0, y: 0, width, height }) {
   if (canvas.width !== part.width || canvas.height !== part.height) [canvas.width, canvas.height] = [part.width, part.height];
+  context.globalCompositeOperation = "copy"; // nothing shines through of the frame before; a new size resets it
   context.drawImage(source, part.x, part.y, part.width, part.height, 0, 0, part.width, part.height);
   return context.getImageData(0, 0, part.width, part.height);
 }
@@ -22,63 +23,144 @@ const shown = (video, part) => pixels(video, video.videoWidth, video.videoHeight
 
 /** Read a picture file, turned as its camera noted. */
 export async function readPicture(file) {
-  const image = await createImageBitmap(file, { colorSpaceConversion: "none" }).catch(() => {
+  const image = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" }).catch(() => {
     throw new Problem(TEXTS.noPicture(file.name));
   });
-  return pixels(image, image.width, image.height);
+  const frame = pixels(image, image.width, image.height);
+  for (let i = 3; i < frame.data.length; i += 4) {
+    if (frame.data[i] < 255) return underTransparency(image) ?? frame;
+  }
+  return frame;
 }
+
+/** Return the colors that transparency hides, as Pillow reads them; null where there is no WebGL. */
+function underTransparency(image) {
+  const { width, height } = image;
+  const gl = new OffscreenCanvas(1, 1).getContext("webgl");
+  if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return null;
+  // A 2D canvas multiplies colors by their opacity; a texture keeps them.
+  const texture = gl.createTexture();
+  gl.bindTexture(gl.TEXTURE_2D, texture);
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, image);
+  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+  gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
+  const data = new Uint8Array(4 * width * height);
+  gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, data);
+  return { width, height, data };
+}
+
+/**
+ * Wait for what a video does; ends where the video breaks or the signal aborts.
+ * @param begin called with what resolves, what rejects, and a signal that removes listeners
+ */
+function waitFor(video, signal, begin) {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    if (video.error) throw new Problem(TEXTS.brokenVideo);
+    const over = new AbortController();
+    const settle = (act) => (value) => { over.abort(); act(value); };
+    const fail = settle(reject);
+    signal.addEventListener("abort", () => fail(signal.reason), { signal: over.signal });
+    video.addEventListener("error", () => fail(new Problem(TEXTS.brokenVideo)), { signal: over.signal });
+    begin(settle(resolve), fail, over.signal);
+  });
+}
+
+const settled = (video, signal, promise) => waitFor(video, signal, (resolve, reject) => promise.then(resolve, reject));
 
 /** Show a video file, at its beginning. */
-export async function openVideo(video, file) {
+export async function openVideo(video, file, signal) {
+  URL.revokeObjectURL(video.src);
   video.src = URL.createObjectURL(file);
-  await new Promise((resolve, reject) => {
-    const none = () => reject(new Problem(TEXTS.noVideo(file.name)));
-    video.onloadeddata = () => (video.videoWidth ? resolve() : none()); // a sound has no width
-    video.onerror = none;
+  await waitFor(video, signal, (resolve, reject, over) => {
+    // A sound has no width.
+    video.addEventListener("loadeddata", () => (video.videoWidth ? resolve() : reject()), { signal: over });
+  }).catch(() => {
+    signal.throwIfAborted();
+    throw new Problem(TEXTS.noVideo(file.name));
   });
 }
 
+/** Play a video; one of a few frames may end before it is said to play. */
+const play = (video, signal) => settled(video, signal, video.play().catch((error) => { if (!video.ended) throw error; }));
+
 /** Wait for the next frame that is shown; returns its time, or null at the end. */
-const nextFrame = (video) => new Promise((resolve) => {
+const nextFrame = (video, signal) => waitFor(video, signal, (resolve, _, over) => {
   if (video.ended) resolve(null);
-  const ended = () => resolve(null);
-  video.addEventListener("ended", ended, { once: true });
-  video.requestVideoFrameCallback((_, { mediaTime }) => {
-    video.removeEventListener("ended", ended);
-    resolve(mediaTime);
-  });
+  video.addEventListener("ended", () => resolve(null), { signal: over });
+  video.requestVideoFrameCallback((_now, { mediaTime }) => resolve(mediaTime));
+});
+
+const go = (video, time, signal) => waitFor(video, signal, (resolve, _, over) => {
+  video.addEventListener("seeked", resolve, { signal: over });
+  video.currentTime = time;
 });
 
 /** Go to a time; returns the time of the frame that is shown there, or null if that was shown before. */
-async function seek(video, time) {
-  const seeked = new Promise((resolve) => { video.addEventListener("seeked", resolve, { once: true }); });
+async function seek(video, time, signal) {
   const drawn = new Promise((resolve) => { video.requestVideoFrameCallback((_, { mediaTime }) => resolve(mediaTime)); });
-  video.currentTime = time;
-  await seeked;
-  return Promise.race([drawn, pause(500).then(() => null)]);
+  await go(video, time, signal);
+  return settled(video, signal, Promise.race([drawn, pause(500).then(() => null)]));
+}
+
+/** Do what takes a video to other places, and bring it back to where it stood. */
+async function andBack(video, signal, work) {
+  const start = video.ended ? 0 : video.currentTime;
+  try {
+    return await work(start);
+  } finally {
+    video.pause();
+    if (signal.aborted) video.currentTime = start;
+    else await go(video, start, signal);
+  }
 }
 
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 /**
- * Follow the face through a video from where it stands: it is played slowly to take its frames,
- * those that this device missed are fetched, and then each is measured.
+ * Follow the face through a video from where it stands: its frames are taken, then each is measured.
  * @param engine the recognizer, see main.js
  * @param progress called with how many frames were measured, of how many
  * @returns frames, see recognizer.js; skipped, how many came before a face; more, whether the
- *   video goes on; frame(i), a promise of all of a frame
+ *   video goes on; pair(onset, apex, signal), a promise of two whole frames
  */
-export async function followVideo(video, engine, progress, stopped) {
-  const taken = []; // {time, strip}
-  const start = video.currentTime;
+export async function followVideo(video, engine, progress, signal) {
+  const { taken, skipped, ended, step } = await andBack(video, signal, (start) => takeFrames(video, engine, start, signal));
+  const kept = taken.slice(0, MOST_FRAMES - skipped);
+  const frames = [];
+  for (const { time, strip } of kept) {
+    progress(frames.length, kept.length);
+    frames.push(await engine.measure(strip, time));
+    signal.throwIfAborted();
+  }
+  const pair = (onset, apex, now) => andBack(video, now, async () => {
+    const images = [];
+    for (const i of [onset, apex]) {
+      await seek(video, kept[i].time + step / 4, now);
+      images.push(shown(video));
+    }
+    return images;
+  });
+  const more = !ended || kept.length < taken.length;
+  return { frames, skipped, fps: 1 / frameTime(kept, 1 / 2), more, live: false, pair };
+}
+
+/**
+ * Take the frames of a video from where a face is found: it is played slowly, then those that this
+ * device missed are fetched.
+ * @returns taken, of {time, strip}; skipped, how many came before; ended; step, s between frames
+ */
+async function takeFrames(video, engine, start, signal) {
+  const taken = [];
   let part = null, skipped = 0;
   const take = async (time) => { taken.push({ time, strip: await engine.strip(shown(video, part)) }); };
   video.muted = true;
   video.playbackRate = 2 * SLOWEST;
-  await video.play();
-  while (skipped + taken.length < MOST_FRAMES && !stopped()) {
-    const time = await nextFrame(video);
-    if (time === null) break;
+  await play(video, signal);
+  while (skipped + taken.length < MOST_FRAMES) {
+    let time = await nextFrame(video, signal);
+    if (time === null && (part || skipped)) break;
+    time ??= start; // a video of one frame ends before that is new
     if (!part) {
       video.pause(); // finding a face takes longer than a frame
       part = (await engine.begin(shown(video)))?.part ?? null;
@@ -87,7 +169,7 @@ export async function followVideo(video, engine, progress, stopped) {
     if (part && time !== taken.at(-1)?.time) await take(time);
     if (taken.length > 1) video.playbackRate = Math.min(Math.max((1000 * frameTime(taken)) / MS_A_FRAME, SLOWEST), 1);
     // At its end, a video would start again.
-    if (video.paused && !video.ended) await video.play();
+    if (video.paused && !video.ended) await play(video, signal);
   }
   video.pause();
   const { ended } = video;
@@ -97,25 +179,13 @@ export async function followVideo(video, engine, progress, stopped) {
   if (!skipped) known.unshift(start - step);
   if (ended) known.push(video.duration);
   for (const [i, time] of known.slice(1).entries()) {
-    for (let at = known[i] + 1.25 * step; at < time - 0.5 * step && !stopped(); at += step) {
-      const found = await seek(video, at);
+    for (let at = known[i] + 1.25 * step; at < time - 0.5 * step; at += step) {
+      const found = await seek(video, at, signal);
       if (found !== null && taken.every((other) => Math.abs(other.time - found) > step / 4)) await take(found);
     }
   }
   taken.sort((one, other) => one.time - other.time);
-  const kept = taken.slice(0, MOST_FRAMES - skipped);
-  const frames = [];
-  for (const { time, strip } of kept) {
-    if (stopped()) break;
-    progress(frames.length, kept.length);
-    frames.push(await engine.measure(strip, time));
-  }
-  const frame = async (i) => {
-    await seek(video, kept[i].time + step / 4);
-    return shown(video);
-  };
-  const more = !ended || kept.length < taken.length;
-  return { frames, skipped, fps: 1 / frameTime(kept, 1 / 2), more, live: false, frame };
+  return { taken, skipped, ended, step };
 }
 
 /** Return the seconds between frames; a share below a half passes over those that were missed. */
@@ -124,33 +194,39 @@ function frameTime(taken, share = 1 / 8) {
   return steps.length ? steps[Math.floor(steps.length * share)] : 1 / 30;
 }
 
-/** Open the camera in a video element; returns what closes it. */
-export async function openCamera(video) {
+/** Show the camera in a video element, unless the signal aborts before the browser's user allows it. */
+export async function openCamera(video, signal) {
   if (!navigator.mediaDevices?.getUserMedia) throw new Problem(TEXTS.cameraInsecure);
   const wanted = { facingMode: "user", width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 60 } };
-  let stream;
+  const allowed = navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+  // Nobody may wait for it any more.
+  allowed.then((stream) => { if (signal.aborted) close(stream); }, () => {});
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+    video.srcObject = await settled(video, signal, allowed);
   } catch (error) {
+    signal.throwIfAborted();
     const reasons = { NotFoundError: TEXTS.noCamera, NotAllowedError: TEXTS.cameraRefused, SecurityError: TEXTS.cameraRefused };
     throw new Problem(reasons[error.name] ?? TEXTS.cameraBusy);
   }
-  video.srcObject = stream;
-  await video.play();
-  return () => {
-    stream.getTracks().forEach((track) => track.stop());
-    video.srcObject = null;
-  };
+  await settled(video, signal, video.play());
+}
+
+const close = (stream) => stream.getTracks().forEach((track) => track.stop());
+
+export function closeCamera(video) {
+  if (video.srcObject) close(video.srcObject);
+  video.srcObject = null;
 }
 
 /**
  * Keep the last seconds of the camera, and follow the face in them as fast as this device can.
  * @param state called with "looking", "lost", or "steady", the box of the face and how far it moved
  * @param step called after each frame that was measured, with the ring
- * @returns a promise of the ring once `stopped` returns true: entries with seconds, image and,
- *   where there was time, frame
+ * @returns a promise of the ring once the signal aborts: entries with seconds, image and, where
+ *   there was time, frame
  */
-export async function followCamera(video, engine, state, step, stopped) {
+export async function followCamera(video, engine, state, step, signal) {
+  const [track] = video.srcObject.getVideoTracks();
   let ring = [], found = null, busy = false, lost = 0;
   const measure = async (entry) => {
     busy = true;
@@ -172,8 +248,9 @@ export async function followCamera(video, engine, state, step, stopped) {
     if (!found) state("looking");
   };
   let failed = null;
-  while (!stopped() && !failed) {
+  while (!signal.aborted && !failed) {
     await new Promise((resolve) => { video.requestVideoFrameCallback(resolve); setTimeout(resolve, 1000); });
+    if (track.readyState === "ended") throw new Problem(TEXTS.cameraGone);
     const seconds = performance.now() / 1000;
     const catching = (error) => { failed = error; };
     if (!found) {

@@ -8,7 +8,7 @@ const here = (path) => new URL(path, import.meta.url).href;
 export async function loadRuntime() {
   // Its log is no error of the page.
   self.Module = { locateFile: (name) => here(`litert/${name}`), printErr: console.debug };
-  await loadLiteRt(here("litert/litert.js"));
+  await loadLiteRt(here("litert/litert.js")).catch(async () => { throw await damaged("one of litert/"); });
 }
 
 /**
@@ -40,9 +40,19 @@ export async function loadModel(name, digest) {
 }
 
 async function read(name) {
-  const response = await fetch(here(name)).catch(() => null);
-  if (!response?.ok) throw new Problem(TEXTS.missingModel(name));
-  return new Uint8Array(await response.arrayBuffer());
+  const content = await fetch(here(name)).then((response) => (response.ok ? response.arrayBuffer() : null)).catch(() => null);
+  if (!content) throw new Problem(TEXTS.notWhole(name));
+  return new Uint8Array(content);
+}
+
+/** Read what model.json says about the models. */
+export async function readFacts() {
+  const content = await read("model.json");
+  try {
+    return JSON.parse(new TextDecoder().decode(content));
+  } catch {
+    throw await damaged("model.json");
+  }
 }
 
 async function sha256(content) {
@@ -53,6 +63,7 @@ async function sha256(content) {
 async function damaged(name) {
   // What was kept for use without a network may be what is damaged.
   const kept = self.caches ? await caches.keys() : [];
-  await Promise.all(kept.filter((key) => key.startsWith(here("."))).map((key) => caches.delete(key)));
-  return new Problem(TEXTS.damagedModel(name));
+  const own = (key) => key.startsWith(here(".")) && !key.slice(here(".").length).includes("/");
+  await Promise.all(kept.filter(own).map((key) => caches.delete(key)));
+  return new Problem(TEXTS.notWhole(name));
 }

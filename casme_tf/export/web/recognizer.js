@@ -3,7 +3,7 @@
 
 import { frameDoubts, grayOf, likeness, pairDoubts, placeDoubts } from "./checks.js";
 import { cropBox, FaceDetector } from "./face.js";
-import { loadModel, loadRuntime } from "./model.js";
+import { loadModel, loadRuntime, readFacts } from "./model.js";
 import { faceMotion, mean, median, poseOf } from "./movement.js";
 import { resize } from "./resize.js";
 import { DOUBTS, Problem, TEXTS } from "./texts.js";
@@ -21,9 +21,7 @@ let clip; // the face that is followed, and its frames
 
 const commands = {
   async load() {
-    const response = await fetch(new URL("model.json", import.meta.url)).catch(() => null);
-    if (!response?.ok) throw new Problem(TEXTS.missingModel("model.json"));
-    facts = await response.json();
+    facts = await readFacts();
     await loadRuntime();
     models = {};
     for (const [name, digest] of Object.entries(facts.files)) models[name] = await loadModel(name, digest);

@@ -5,6 +5,7 @@ export class Problem extends Error {}
 
 const percent = (value) => `${Math.round(100 * value)}%`;
 const of = (x) => x.toFixed(0);
+const sentence = (text) => `${text.replace(/[.\s]+$/, "")}.`;
 
 export const TEXTS = {
   title: "Micro-expressions",
@@ -20,6 +21,7 @@ export const TEXTS = {
   cameraNote: "The last three seconds are kept until you stop. A micro-expression lasts 1/25 to 1/2 s: a phone’s "
     + "camera, at 30 frames a second, sees it in a few frames only. Light from the front and a still head help.",
   cameraPicture: "What the camera sees",
+  cameraOpening: "Opening the camera. Allow it if the browser asks.",
   cameraLooking: "Looking for a face …",
   cameraSteady: "The face is followed. Hold your head still.",
   cameraLost: "The face is lost. Look into the camera.",
@@ -63,9 +65,9 @@ export const TEXTS = {
   noDoubts: "The frames give no reason for distrust of their own. The model may still be wrong.",
   seen: "What was compared",
   motion: "Motion",
-  motionNote: (px) => `Motion without the head’s, up to ${px.toFixed(2)} px of 224.`,
+  motionNote: (px) => `Motion of the face, without motion of the head: at most ${px.toFixed(2)} px (picture 224 px wide).`,
   legend: "Arrows and colors show the direction, brightness the length.",
-  motionAlt: (px) => `Motion from onset to apex as arrows, up to ${px.toFixed(2)} px of 224.`,
+  motionAlt: (px) => `Motion from onset to apex as arrows: at most ${px.toFixed(2)} px (picture 224 px wide).`,
   download: "Save the answer (JSON)",
   answered: (label, confidence) => (label ? `Answer: ${label}, probability ${confidence.toFixed(2)}` : `Answer: ${TEXTS.none}`),
   waiting: "No answer yet",
@@ -78,27 +80,39 @@ export const TEXTS = {
   loading: "Loading the model …",
   ready: "Ready.",
   working: "Looking …",
+  nowOnset: "Now choose the onset.",
+  nowApex: "Now choose the apex.",
+  newer: "A newer version of this page is there. Reload it.",
 
-  bug: (message) => `Something went wrong in this page: ${message}. Reload it and try again.`,
+  bug: (message) => `Something went wrong in this page: ${sentence(message)} Reload it and try again.`,
   oldBrowser: "This browser is too old for this page. Use a current Chrome, Edge, Firefox or Safari.",
-  missingModel: (name) => `The page must have its file ${name}. Received: nothing. Reload the page, or export it again.`,
-  damagedModel: (name) => `The model file ${name} is damaged. Reload the page; if that does not help, export it again.`,
+  notWhole: (file) => `The page must have all its files, whole. Received: ${file}, missing or damaged. Reload the page; `
+    + "if that does not help, export it again.",
   noCamera: "No camera is found. Connect one, or choose a video.",
   cameraRefused: "The camera is not allowed. Allow it for this page in the browser’s settings, or choose a video.",
-  cameraBusy: "The camera cannot be opened; another program may be using it.",
+  cameraBusy: "The camera cannot be opened; another program may be using it. Close that one and try again.",
+  cameraGone: "The camera must stay connected. Received: one that was unplugged or turned off. Connect it and start it again.",
+  cameraShort: (seconds) => `The camera must film a face for at least a second. Received: ${seconds.toFixed(1)} s. Film longer.`,
   cameraInsecure: "Browsers open the camera only for pages that come by https or from this machine.",
   cameraNoFace: "The camera must show a face for a moment. Received: none. Look into it, with light from the front.",
   noPicture: (name) => `A frame must be a whole JPEG, PNG or WebP picture. Received: ${name}, which is none.`,
   noVideo: (name) => `The video must be one that this browser plays, such as MP4 or WebM. Received: ${name}, which is none.`,
+  brokenVideo: "The video must be whole. Received: one that this browser cannot play on. Convert it to MP4 or WebM, or "
+    + "choose another one.",
+  badSpeed: (value) => `The speed must be 1 to 100000 frames a second. Received: ${value || "no number"}. Enter the speed `
+    + "that the camera filmed at.",
   twoSizes: (onset, apex) => "Onset and apex must be frames of one clip, of one size. Received: onset of "
-    + `${onset.width}×${onset.height} px, apex of ${apex.width}×${apex.height} px.`,
-  noFace: ({ width, height }) => `A frame must show a face. Received: a frame of ${width}×${height} px in which none is found.`,
+    + `${onset.width}×${onset.height} px, apex of ${apex.width}×${apex.height} px. Choose two frames of one film.`,
+  noFace: ({ width, height }) => `A frame must show a face. Received: a frame of ${width}×${height} px in which none is found. `
+    + "Choose one with a larger face, seen from the front, in even light.",
   turnedFace: (degrees) => "A frame must show an upright face. Received: a frame in which one is found only when it is "
     + `turned clockwise by ${degrees}°. Turn the frames.`,
-  noFaceInClip: (frames) => `A clip must show a face. Received: ${frames} frames in which none is found.`,
-  tooShort: (frames) => `A clip must have at least 2 frames with a face. Received: ${frames}.`,
-  lostAfter: "The face must be seen after the onset. Received: a clip that loses it.",
-  wrongOrder: (onset, apex) => `The apex must come after the onset. Received: onset ${onset}, apex ${apex}.`,
+  noFaceInClip: (frames) => `A clip must show a face. Received: ${frames === 1 ? "1 frame" : `${frames} frames`} in which none is found. `
+    + "Move the video to where a face is seen from the front, or choose another one.",
+  tooShort: (frames) => `A clip must have at least 2 frames with a face. Received: ${frames}. Choose a longer one, or an earlier place in it.`,
+  lostAfter: "The face must be seen after the onset. Received: a clip that loses it. Choose one with a face that stays in view.",
+  wrongOrder: (onset, apex) => `The apex must come after the onset. Received: onset ${onset}, apex ${apex}. Move the apex `
+    + "to a later frame, or the onset to an earlier one.",
 };
 
 export const DOUBTS = {
