@@ -23,7 +23,7 @@ from support.clip_files import write_video
 from support.drawn_clip import drawn_clip
 
 from casme_tf.cli.main import main
-from casme_tf.clips.images import read_rgb, resize
+from casme_tf.clips.images import resize
 from casme_tf.errors import UserError
 from casme_tf.export import web_page
 from casme_tf.export.web_page import export_web
@@ -204,30 +204,8 @@ def test_pairs_get_the_answers_of_python(page):
 
 
 @in_browser
-def test_pictures_are_read_and_resized_as_in_python(page, tmp_path):
-    for width, height in ((258, 314), (97, 120)):
-        require_same_resize(page, width, height)
-    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 4), np.uint8)
-    pixels[:10, :, 3] = 0
-    path = tmp_path / "transparent.png"
-    cv2.imwrite(str(path), pixels)
-    opaque = np.full((30, 40, 3), 200, np.uint8)
-    found = page.evaluate(
-        """async (pictures) => {
-          const { readPicture } = await import("./frames.js");
-          let frame;
-          for (const data of pictures) {
-            const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
-            frame = await readPicture(new File([bytes], "picture.png"));
-          }
-          return Array.from(frame.data);
-        }""",
-        [base64.b64encode(data).decode() for data in (encoded(opaque), path.read_bytes())],
-    )
-    np.testing.assert_array_equal(np.reshape(found, (30, 40, 4))[..., :3], read_rgb(path))
-
-
-def require_same_resize(page, width: int, height: int) -> None:
+@pytest.mark.parametrize(("width", "height"), [(258, 314), (97, 120)])
+def test_crops_are_resized_as_in_python(page, width, height):
     crop = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
     opaque = np.dstack([crop, np.full((height, width), 255, np.uint8)])
     found = page.evaluate(
@@ -533,6 +511,9 @@ def test_bad_pictures_and_videos_get_a_sentence(page, tmp_path):
     plain = np.full((240, 320, 3), 120, np.uint8)
     assert "which is none" in give(page, onset=b"no picture")["problem"]
     assert "none is found" in give_pair(page, plain, plain)["problem"]
+    see_through = cv2.imencode(".png", cv2.cvtColor(onset, cv2.COLOR_RGB2BGRA) - [0, 0, 0, 1])[1]
+    found = give(page, onset=see_through.tobytes())["problem"]
+    assert "must be opaque" in found
     assert "of one size" in give(page, onset=encoded(onset))["problem"]
     choose(page, "Video")
     video = page.locator("#video-file")

@@ -23,30 +23,14 @@ const shown = (video, part) => pixels(video, video.videoWidth, video.videoHeight
 
 /** Read a picture file, turned as its camera noted. */
 export async function readPicture(file) {
-  const image = await createImageBitmap(file, { colorSpaceConversion: "none", premultiplyAlpha: "none" }).catch(() => {
+  const image = await createImageBitmap(file, { colorSpaceConversion: "none" }).catch(() => {
     throw new Problem(TEXTS.noPicture(file.name));
   });
   const frame = pixels(image, image.width, image.height);
   for (let i = 3; i < frame.data.length; i += 4) {
-    if (frame.data[i] < 255) return underTransparency(image) ?? frame;
+    if (frame.data[i] < 255) throw new Problem(TEXTS.transparent(file.name)); // what it hides would count
   }
   return frame;
-}
-
-/** Return the colors that transparency hides, as Pillow reads them; null where there is no WebGL. */
-function underTransparency(image) {
-  const { width, height } = image;
-  const gl = new OffscreenCanvas(1, 1).getContext("webgl");
-  if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return null;
-  // A 2D canvas multiplies colors by their opacity; a texture keeps them.
-  const texture = gl.createTexture();
-  gl.bindTexture(gl.TEXTURE_2D, texture);
-  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, image);
-  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
-  gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
-  const data = new Uint8Array(4 * width * height);
-  gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, data);
-  return { width, height, data };
 }
 
 /**

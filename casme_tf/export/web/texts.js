@@ -96,6 +96,7 @@ export const TEXTS = {
   cameraInsecure: "Browsers open the camera only for pages that come by https or from this machine.",
   cameraNoFace: "The camera must show a face for a moment. Received: none. Look into it, with light from the front.",
   noPicture: (name) => `A frame must be a whole JPEG, PNG or WebP picture. Received: ${name}, which is none.`,
+  transparent: (name) => `A frame must be opaque. Received: ${name}, which has transparent parts. Save it without them.`,
   noVideo: (name) => `The video must be one that this browser plays, such as MP4 or WebM. Received: ${name}, which is none.`,
   brokenVideo: "The video must be whole. Received: one that this browser cannot play on. Convert it to MP4 or WebM, or "
     + "choose another one.",
