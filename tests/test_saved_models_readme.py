@@ -26,7 +26,7 @@ from tensorflow_serving.apis.prediction_service_pb2_grpc import (
 )
 
 from casme_tf.clips.detector import Face, crop_box
-from casme_tf.clips.images import read_rgb, resize
+from casme_tf.clips.frames import read_rgb, resize
 from casme_tf.datasets.pairs import resize_frame
 from casme_tf.export.artifacts import load_artifact
 from casme_tf.labels import CLASSES

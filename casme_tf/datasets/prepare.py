@@ -26,8 +26,7 @@ from casme_tf.clips.detector import (
     FaceRuntime,
     crop_box,
 )
-from casme_tf.clips.frames import Frame
-from casme_tf.clips.images import JPEG_QUALITY, JPEG_SUBSAMPLING, encode_jpeg, read_rgb
+from casme_tf.clips.frames import JPEG_QUALITY, JPEG_SUBSAMPLING, Frame, encode_jpeg, read_rgb
 from casme_tf.clips.tracking import FaceTracker
 from casme_tf.datasets.coding_sheet import (
     SHIPPED_CORRECTIONS,

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import read_rgb
 from casme_tf.datasets.coding_sheet import Clip
 from casme_tf.datasets.databases import CASME2, Database
 from casme_tf.datasets.spreadsheet import parse_clip, parse_fps, parse_frame, read_tables

@@ -27,7 +27,7 @@ from casme_tf.evaluation.settings import BASELINES, CrossvalConfig
 from casme_tf.files import atomic_file
 from casme_tf.formatting import FIGURE_NAMES
 from casme_tf.labels import MEGC3
-from casme_tf.models.baselines import require_drawn
+from casme_tf.models.estimators import require_drawn
 from casme_tf.progress import progress
 from casme_tf.runs import (
     FOLDS,
@@ -40,8 +40,8 @@ from casme_tf.runs import (
     run_folder,
     versions,
 )
-from casme_tf.training.fitting import Fitting, clip_inputs, resolve
 from casme_tf.training.inputs import ClipInputs
+from casme_tf.training.learners import Fitting, clip_inputs, resolve
 
 __all__ = ["Crossval", "crossval"]
 

@@ -13,7 +13,7 @@ from casme_tf.datasets.prepared import STAND_IN
 from casme_tf.datasets.splits import CROSS_VALIDATIONS, Split
 from casme_tf.errors import LeakError, UserError
 from casme_tf.runs import CONFIG, SPLIT, RunRecord, read_split
-from casme_tf.training.fitting import PUBLISHED
+from casme_tf.training.learners import PUBLISHED
 
 __all__ = ["guard_folds"]
 

@@ -19,8 +19,7 @@ from typing import NamedTuple
 from casme_tf import __version__
 from casme_tf.clips.blazeface import find_model
 from casme_tf.errors import UserError
-from casme_tf.export.artifacts import load_artifact
-from casme_tf.export.recognizer import FOLDER, RECOGNIZER, ShippedArtifact
+from casme_tf.export.artifacts import FOLDER, RECOGNIZER, ShippedArtifact, load_artifact
 from casme_tf.files import atomic_file, atomic_folder, locked
 from casme_tf.labels import ACTION_UNITS
 from casme_tf.progress import progress

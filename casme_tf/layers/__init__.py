@@ -3,13 +3,11 @@
 Motion is layers without weights: gray frames, optical flow, and its encodings.
 """
 
+from casme_tf.layers.colors import FlowToColor, RGBToGray
 from casme_tf.layers.farneback_flow import FarnebackFlow
-from casme_tf.layers.flow_to_color import FlowToColor
 from casme_tf.layers.fused_batch_normalization import FusedBatchNormalization
 from casme_tf.layers.local_kernels import LocalKernels
-from casme_tf.layers.normalize_motion import NormalizeMotion
-from casme_tf.layers.rgb_to_gray import RGBToGray
-from casme_tf.layers.uv_strain import UVStrain
+from casme_tf.layers.strain import NormalizeMotion, UVStrain
 
 __all__ = [
     "FarnebackFlow",

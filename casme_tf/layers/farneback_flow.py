@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from casme_tf.layers.colors import Float32Layer
 from casme_tf.layers.farneback_graph import enlarge, expand, polynomial_filters, pyramid, refiner_of
-from casme_tf.layers.rgb_to_gray import Float32Layer
 
 MIN_SIDE, MAX_SIDE = 64, 512  # px
 MID_GRAY = 128.0

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from casme_tf.layers.rgb_to_gray import Float32Layer
+from casme_tf.layers.colors import Float32Layer
 
 __all__ = ["LocalKernels"]
 

@@ -5,12 +5,17 @@ from typing import Any
 from sklearn.dummy import DummyClassifier
 
 from casme_tf.models.architecture import Architecture, Fit, Recipe, split_model
-from casme_tf.models.backbone import flow_head, of_copies, siamese_head
-from casme_tf.models.baselines import MotionSVM, ZeroShot
-from casme_tf.models.flow_classifier import flow_classifier, flow_network
-from casme_tf.models.kernel_classifier import MotionKernel, kernel_classifier
+from casme_tf.models.estimators import MotionKernel, MotionSVM, ZeroShot, kernel_classifier
 from casme_tf.models.motion_net import SIZE, motion_classifier, motion_model
-from casme_tf.models.siamese_classifier import siamese_classifier, siamese_network
+from casme_tf.models.resnet50_classifiers import (
+    flow_classifier,
+    flow_head,
+    flow_network,
+    of_copies,
+    siamese_classifier,
+    siamese_head,
+    siamese_network,
+)
 from casme_tf.models.ststnet import ststnet, ststnet_classifier
 
 

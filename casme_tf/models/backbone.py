@@ -12,7 +12,7 @@ import numpy as np
 from casme_tf.errors import UserError
 from casme_tf.layers import FusedBatchNormalization
 
-__all__ = ["flow_head", "fold_batch_norm", "resnet50_backbone", "siamese_head"]
+__all__ = ["fold_batch_norm", "resnet50_backbone"]
 
 
 def fuse_batch_norm(model: keras.Model, *, momentum: float) -> keras.Model:
@@ -108,7 +108,7 @@ def _fold(weights: list[np.ndarray], norm: keras.layers.BatchNormalization) -> l
 IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
 _IMAGENET_MEAN_RGB = (123.68, 116.779, 103.939)
 # Keras's 0.99 needs thousands of steps to forget its start; trainings here have some hundred.
-_BATCH_NORM_MOMENTUM = 0.9
+BATCH_NORM_MOMENTUM = 0.9
 
 
 def resnet50_backbone(
@@ -154,7 +154,7 @@ def resnet50_backbone(
         _load_file(resnet, Path(weights))
     elif not frozen:
         _begin_as_identity(resnet)
-    resnet = fuse_batch_norm(resnet, momentum=_BATCH_NORM_MOMENTUM)
+    resnet = fuse_batch_norm(resnet, momentum=BATCH_NORM_MOMENTUM)
     return keras.Model(image, resnet(x), name=name)
 
 
@@ -219,91 +219,3 @@ def _find_resnet(model: keras.Model) -> keras.Model:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-FEATURES = 2048
-"""Length of the backbone's features."""
-
-_MOMENTUM = 0.9  # as in the backbone: a fold trains for some hundred steps
-
-
-def flow_head(*, classes: int = 4, dropout: float = 0.5) -> keras.Model:
-    """Build what follows the backbone in the architecture `flow`.
-
-    Features are first standardized by the training clips: their size depends on the backbone, and
-    those of a random one differ between clips by a tenth.
-
-    Args:
-        classes: Number of classes. Default 4.
-        dropout: Share of units dropped in the classifier. Default 0.5.
-
-    Input shape:
-        `(B, 2048)` float32 named `flow`: the backbone's features of the flow image.
-
-    Output shape:
-        `(B, classes)` float32 probabilities.
-
-    Example:
-        >>> flow_head(classes=3).output_shape
-        (None, 3)
-    """
-    features = keras.Input((FEATURES,), name="flow")
-    x = _standardize(features)
-    for units in (256, 128):
-        x = keras.layers.Dense(units, activation="relu", name=f"embedding_{units}")(x)
-        x = keras.layers.Dropout(dropout, name=f"dropout_{units}")(x)
-    return keras.Model(features, _classify(x, classes), name="head")
-
-
-def siamese_head(*, classes: int = 4, dropout: float = 0.25) -> keras.Model:
-    """Build what follows the backbone in the architecture `siamese`.
-
-    Features are standardized as in `flow_head`, those of both frames together. Both frames of a
-    clip lose the same units to dropout: features of onset and apex differ by a hundredth of their
-    size, and with separate dropout the difference would be that of the dropped units.
-
-    Args:
-        classes: Number of classes. Default 4.
-        dropout: Share of units dropped in the classifier. Default 0.25.
-
-    Input shape:
-        Dictionary with `onset` and `apex`, each `(B, 2048)` float32: the backbone's features.
-
-    Output shape:
-        `(B, classes)` float32 probabilities.
-
-    Example:
-        >>> siamese_head(classes=3).output_shape
-        (None, 3)
-    """
-    frames = {name: keras.Input((FEATURES,), name=name) for name in ("onset", "apex")}
-    x = _standardize(keras.ops.stack([frames["onset"], frames["apex"]], axis=1))  # (B, 2, 2048)
-    for units in (256, 128):
-        x = keras.layers.Dense(units, activation="relu", name=f"embedding_{units}")(x)
-        same = (None, 1, units)
-        x = keras.layers.Dropout(dropout, noise_shape=same, name=f"dropout_{units}")(x)
-    difference = keras.layers.Subtract(name="difference")([x[:, 0], x[:, 1]])
-    return keras.Model(frames, _classify(difference, classes), name="head")
-
-
-def of_copies(head: keras.Model) -> keras.Model:
-    """Apply a head to features `(B, copies, 2048)`: to the first copy, the others being spare."""
-    named = head.input if isinstance(head.input, dict) else {"flow": head.input}
-    copies = {name: keras.Input((None, FEATURES), name=name) for name in named}
-    first = {name: x[:, 0] for name, x in copies.items()}
-    single = not isinstance(head.input, dict)
-    return keras.Model(copies, head(first["flow"] if single else first), name="head_of_copies")
-
-
-def _standardize(x: keras.KerasTensor) -> keras.KerasTensor:
-    return keras.layers.BatchNormalization(
-        momentum=_MOMENTUM, center=False, scale=False, name="standardize"
-    )(x)
-
-
-def _classify(embedding: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """Turn an embedding `(B, 128)` into probabilities `(B, classes)`."""
-    x = keras.layers.Dense(64, activation="relu", name="hidden_64")(embedding)
-    return keras.layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")(
-        x
-    )

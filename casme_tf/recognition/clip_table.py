@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 
 from casme_tf.clips.apex import Method
 from casme_tf.clips.detector import FaceRuntime
-from casme_tf.clips.images import IMAGE_SUFFIXES
+from casme_tf.clips.frames import IMAGE_SUFFIXES
 from casme_tf.clips.video import VIDEO_SUFFIXES, open_frames
 from casme_tf.datasets.spreadsheet import parse_fps, parse_frame, read_tables
 from casme_tf.errors import UserError

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 
-from casme_tf.clips.alignment import farneback
 from casme_tf.clips.apex import Spotting
+from casme_tf.clips.tracking import farneback
 from casme_tf.plotting import ACCENT, INK, PALE, STYLE
 from casme_tf.recognition.answer import PAIR, Answer
 

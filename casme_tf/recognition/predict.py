@@ -7,7 +7,7 @@ from pathlib import Path
 
 from casme_tf.clips.apex import Method
 from casme_tf.clips.detector import FaceRuntime
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import read_rgb
 from casme_tf.clips.video import open_frames
 from casme_tf.errors import UserError
 from casme_tf.recognition.answer import Prediction

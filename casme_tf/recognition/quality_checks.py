@@ -5,12 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from casme_tf.clips.alignment import warped_difference
 from casme_tf.clips.apex import CLEAR, Spotting
 from casme_tf.clips.detector import Face
 from casme_tf.clips.layout import EYES, face_mask
 from casme_tf.clips.search import STANDS_OUT, Interval, Search
-from casme_tf.clips.tracking import TrackedFace
+from casme_tf.clips.tracking import TrackedFace, warped_difference
 
 SMALL_FACE = 120.0
 """Width of a face, px, below which a micro-expression moves less than half a pixel. Faces of

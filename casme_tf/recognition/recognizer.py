@@ -12,13 +12,11 @@ import numpy as np
 
 from casme_tf.clips.apex import Method, Spotting, spot_apex
 from casme_tf.clips.detector import Face, FaceDetector, FaceRuntime, NoFaceError, crop_box
-from casme_tf.clips.frames import Frames, MemoryFrames
-from casme_tf.clips.images import resize
+from casme_tf.clips.frames import Frames, MemoryFrames, resize
 from casme_tf.clips.search import is_long, spot_intervals, window_length
 from casme_tf.clips.tracking import FaceTracker
 from casme_tf.errors import UserError
-from casme_tf.export.artifacts import Artifact, load_artifact
-from casme_tf.export.recognizer import ShippedArtifact
+from casme_tf.export.artifacts import Artifact, ShippedArtifact, load_artifact
 from casme_tf.recognition.answer import PAIR, ActionUnit, Answer, Prediction
 from casme_tf.recognition.quality_checks import (
     clip_doubts,

@@ -14,7 +14,6 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from casme_tf.clips.alignment import MIN_LIKENESS, align, find_face, upright_crop
 from casme_tf.clips.detector import Box, Face, FaceDetector, FaceRuntime, NoFaceError, crop_box
 from casme_tf.clips.frames import Frame
 from casme_tf.clips.layout import (
@@ -29,6 +28,7 @@ from casme_tf.clips.layout import (
     skin_points,
     upright,
 )
+from casme_tf.clips.tracking import MIN_LIKENESS, align, find_face, upright_crop
 from casme_tf.clips.video import Captured, LiveFrames, open_live
 from casme_tf.errors import UserError
 from casme_tf.recognition.answer import Answer

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from casme_tf.labels import CLASSES, class_of
-from casme_tf.synthetic.action_units import Habit, Unit, draw_habits, parse_units
-from casme_tf.synthetic.motion import Motion
+from casme_tf.synthetic.motion import Habit, Motion, Unit, draw_habits, parse_units
 from casme_tf.synthetic.subject import Subject, draw_subject
 
 __all__ = ["oracle_accuracy"]

@@ -19,7 +19,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from casme_tf.arrays import Inputs
 from casme_tf.errors import LeakError, UserError
 from casme_tf.files import atomic_file
-from casme_tf.training.augmentation import vary as vary_clips
+from casme_tf.training.inputs import vary as vary_clips
 
 __all__ = ["FusedAdam", "KerasLearner", "choose_precision"]
 
@@ -150,7 +150,7 @@ class KerasLearner:
         epochs: Number of epochs. Default 100.
         batch_size: Clips in a step; the last step of an epoch has what is left. Default 32.
         learning_rate: Of Adam. Default 1e-3.
-        vary: Change training clips at random in each epoch; see `augmentation.vary`. Default False.
+        vary: Change training clips at random in each epoch; see `inputs.vary`. Default False.
 
     Attributes:
         model: The model, as the last fit left it.

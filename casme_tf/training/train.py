@@ -28,8 +28,7 @@ from casme_tf.runs import (
     run_folder,
     versions,
 )
-from casme_tf.training.fitting import clip_inputs, resolve
-from casme_tf.training.learners import fold_seed, training_side
+from casme_tf.training.learners import clip_inputs, fold_seed, resolve, training_side
 from casme_tf.training.settings import TrainConfig
 
 __all__ = ["train"]

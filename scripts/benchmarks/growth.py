@@ -123,8 +123,8 @@ FOLD = """
 import sys
 import numpy as np
 from casme_tf.evaluation.cross_validation import cross_validate
-from casme_tf.models.baselines import MotionSVM
-from casme_tf.models.kernel_classifier import MotionKernel
+from casme_tf.models.estimators import MotionSVM
+from casme_tf.models.estimators import MotionKernel
 from casme_tf.models.ststnet import ststnet
 motion, rng = np.load(sys.argv[1]), np.random.default_rng(0)
 motion += rng.normal(scale=1e-3, size=motion.shape).astype(np.float32)

@@ -21,7 +21,7 @@ from worker import Answer
 
 from casme_tf.clips.blazeface import find_model
 from casme_tf.clips.detector import FaceDetector, crop_box
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import read_rgb
 from casme_tf.datasets.coding_sheet import read_coding_sheet
 from casme_tf.datasets.databases import CASME2
 from casme_tf.datasets.pairs import load_pairs

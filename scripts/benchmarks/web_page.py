@@ -27,8 +27,8 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 from startup import processor
 
-from casme_tf.clips.images import read_rgb
-from casme_tf.export.recognizer import ShippedArtifact
+from casme_tf.clips.frames import read_rgb
+from casme_tf.export.artifacts import ShippedArtifact
 from casme_tf.export.web_page import export_web
 from casme_tf.recognition.recognizer import Recognizer
 from casme_tf.synthetic.motion import render_clip

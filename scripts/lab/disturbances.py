@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from casme_tf.clips.detector import Box, FaceDetector, crop_box
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import read_rgb
 from casme_tf.labels import BLINK
-from casme_tf.synthetic.action_units import Unit, unit_field
+from casme_tf.synthetic.motion import Unit, unit_field
 from casme_tf.synthetic.schedule import Schedule, ScheduledClip
 from scripts.lab.fields.other_motion import smooth_noise
 

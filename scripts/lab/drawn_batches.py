@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from casme_tf.labels import FOUR, MEGC3
 from casme_tf.progress import progress
-from casme_tf.training.augmentation import Augmentation, augment_flow
+from casme_tf.training.inputs import Augmentation, augment_flow
 from scripts.lab.fields import DRAWN_EMOTIONS, Ingredients, MotionFields, draw_fields
 from scripts.lab.fields.expressions import class_of
 from scripts.lab.fields.painted_pairs import painted_fields

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from casme_tf.cli.main import run_command
 from casme_tf.clips.detector import FaceDetector, NoFaceError
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import read_rgb
 from casme_tf.errors import UserError
 from casme_tf.layers import FarnebackFlow
 from casme_tf.progress import progress

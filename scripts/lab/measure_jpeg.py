@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from casme_tf.clips.images import Subsampling, encode_jpeg
+from casme_tf.clips.frames import Subsampling, encode_jpeg
 from casme_tf.errors import UserError
 
 QUALITIES = (90, 95, 98, 100)

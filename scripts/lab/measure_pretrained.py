@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 from casme_tf import formatting
 from casme_tf.cli.main import run_command
 from casme_tf.clips.detector import FaceDetector
-from casme_tf.clips.images import resize
+from casme_tf.clips.frames import resize
 from casme_tf.datasets.motion_images import read_motion_images
 from casme_tf.datasets.prepared import ARGUMENTS_FILE
 from casme_tf.errors import UserError
@@ -28,7 +28,7 @@ from casme_tf.evaluation.results import summarize
 from casme_tf.files import atomic_folder
 from casme_tf.formatting import FIGURE_NAMES
 from casme_tf.labels import ACTION_UNITS, BLINK, MEGC3
-from casme_tf.models import pretrained
+from casme_tf.models import motion_net
 from casme_tf.models.motion_net import drawn_file, pair_motion, read_training
 from casme_tf.plotting import ACCENT, save_png
 from casme_tf.progress import progress
@@ -125,7 +125,7 @@ def measure_pretrained(config: MeasurePretrainedConfig) -> Measured:
         UserError: If there is no such corpus, or a frame is missing.
     """
     weights = config.weights or drawn_file()
-    pretrained.threshold(weights=weights)  # complains before the corpus is read
+    motion_net.threshold(weights=weights)  # complains before the corpus is read
     with atomic_folder(config.out, overwrite=config.overwrite) as folder:
         disturbed = disturb_corpus(config.corpus, limit=config.limit, seed=config.seed)
         measured = judge(disturbed, weights)
@@ -161,7 +161,7 @@ def measure_real(folder: Path, weights: Path) -> dict[str, Any]:
         `coverage`.
     """
     clips = read_motion_images(folder)
-    probabilities = pretrained.load(MEGC3.name, weights=weights).predict(
+    probabilities = motion_net.load(MEGC3.name, weights=weights).predict(
         clips.frames["motion"], verbose=0
     )
     named = np.asarray(clips.classes)
@@ -173,7 +173,7 @@ def measure_real(folder: Path, weights: Path) -> dict[str, Any]:
         }
     )
     largest = table["y_true"].mode()[0]
-    threshold = pretrained.threshold(MEGC3.name, weights=weights)
+    threshold = motion_net.threshold(MEGC3.name, weights=weights)
     clear = probabilities.max(1) >= threshold
     right = (table["y_true"] == table["y_pred"]).to_numpy()
     return {
@@ -216,14 +216,14 @@ def disturb_corpus(root: Path, *, limit: int | None = None, seed: int = 0) -> Di
     count = min(limit or len(schedule.clips), len(schedule.clips))
     clips = [schedule.clips[i] for i in np.linspace(0, len(schedule.clips) - 1, count).astype(int)]
     keys = [(name, amount) for name, entry in DISTURBANCES.items() for amount in entry[1]]
-    compute = tf.function(pair_motion(pretrained.FRAME))
+    compute = tf.function(pair_motion(motion_net.FRAME))
     found: dict[Key, list[np.ndarray]] = {key: [] for key in keys}
     with FaceDetector() as detector:
         for clip in progress(clips, desc="disturbing clips", unit="clip"):
             filmed = film(corpus.raw, schedule, clip, detector, seed)
             pairs = [DISTURBANCES[name][0](filmed, amount) for name, amount in keys]
             frames = {
-                name: np.stack([resize(pair[i], pretrained.FRAME) for pair in pairs])
+                name: np.stack([resize(pair[i], motion_net.FRAME) for pair in pairs])
                 for i, name in enumerate(("onset", "apex"))
             }
             for key, motion in zip(keys, compute(frames).numpy(), strict=True):
@@ -240,12 +240,12 @@ def judge(disturbed: Disturbed, weights: Path) -> Measured:
     """
     clips, motion = disturbed.clips, disturbed.motion
     acts = _true_units(clips)
-    detector = pretrained.load_action_units(weights=weights)
+    detector = motion_net.load_action_units(weights=weights)
     told = {key: detector(x)["action_units"].numpy() for key, x in motion.items()}
     figures, rows = {}, []
-    for name, scheme in pretrained.SCHEMES.items():
-        model = pretrained.load(name, weights=weights)
-        clear = pretrained.threshold(name, weights=weights)
+    for name, scheme in motion_net.SCHEMES.items():
+        model = motion_net.load(name, weights=weights)
+        clear = motion_net.threshold(name, weights=weights)
         kept, labels = scheme.select(clip.emotion for clip in clips)
         answers = {key: model(x[kept]).numpy() for key, x in motion.items()}
         usual = answers[UNDISTURBED].argmax(axis=1)

@@ -18,7 +18,7 @@ from casme_tf.errors import UserError
 from casme_tf.files import atomic_folder
 from casme_tf.labels import FOUR, MEGC3
 from casme_tf.layers import NormalizeMotion
-from casme_tf.models import pretrained
+from casme_tf.models import motion_net
 from casme_tf.models.motion_net import SIZE, TRAINING, WEIGHTS, head_logits, trunk, write_weights
 from casme_tf.progress import progress
 from casme_tf.runs import MODEL_CARD, versions
@@ -172,7 +172,7 @@ def _thresholds(weights: Path) -> dict[str, float]:
     nothing = _motion_without_expression(HELD_OUT)
     thresholds = {}
     for scheme in (FOUR, MEGC3):
-        likeliest = pretrained.load(scheme.name, weights=weights)(nothing).numpy().max(axis=1)
+        likeliest = motion_net.load(scheme.name, weights=weights)(nothing).numpy().max(axis=1)
         thresholds[scheme.name] = round(float(np.quantile(likeliest, 1 - FALSE_ALARMS)), 3)
     return thresholds
 

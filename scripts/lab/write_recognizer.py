@@ -10,10 +10,10 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from casme_tf.cli.main import run_command
-from casme_tf.export.recognizer import RECOGNIZER, SIGNATURE
-from casme_tf.export.tflite import convert_recognizer
+from casme_tf.export.artifacts import RECOGNIZER, SIGNATURE
+from casme_tf.export.export import convert_recognizer
 from casme_tf.files import atomic_file
-from casme_tf.models import pretrained
+from casme_tf.models import motion_net
 from casme_tf.models.motion_net import drawn_file
 from casme_tf.synthetic.motion import render_clip
 from casme_tf.synthetic.portrait import paint_portrait
@@ -41,7 +41,7 @@ def write_recognizer(weights: Path) -> float:
     Raises:
         AssertionError: If it is more than `TOLERANCE`.
     """
-    model = pretrained.load_recognizer(weights=weights)
+    model = motion_net.load_recognizer(weights=weights)
     content = convert_recognizer(model)
     difference = 0.0
     with tempfile.NamedTemporaryFile(suffix=".tflite") as file:

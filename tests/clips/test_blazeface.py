@@ -9,7 +9,7 @@ from skimage import data
 
 from casme_tf.clips.blazeface import BlazeFace, find_model
 from casme_tf.clips.detector import FaceDetector, crop_box
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import read_rgb
 from casme_tf.clips.mediapipe_face import MediaPipeFace
 from casme_tf.errors import UserError
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from casme_tf.clips.frames import FolderFrames
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import FolderFrames, read_rgb
 from casme_tf.errors import UserError
 
 RAMP = np.linspace(0, 255, 24 * 32 * 3).astype(np.uint8).reshape(24, 32, 3)

@@ -10,7 +10,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 import casme_tf.datasets.casme2 as casme2
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import read_rgb
 from casme_tf.datasets.built import VERSION, frame_decoders, open_dataset
 from casme_tf.datasets.pairs import load_pairs
 from casme_tf.datasets.prepared import read_prepared_folder

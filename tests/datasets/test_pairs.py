@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import read_rgb
 from casme_tf.datasets import pairs as pairs_module
 from casme_tf.datasets.pairs import load_pairs, resize_frame
 from casme_tf.errors import UserError

@@ -19,7 +19,7 @@ from skimage import data
 
 from casme_tf.clips.blazeface import find_model
 from casme_tf.clips.detector import FaceDetector, crop_box
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import read_rgb
 from casme_tf.datasets import prepare
 from casme_tf.datasets.databases import CASME2
 from casme_tf.datasets.prepare import prepare_dataset

@@ -21,7 +21,7 @@ from casme_tf.evaluation.evaluate import evaluate
 from casme_tf.evaluation.settings import BASELINES, CrossvalConfig
 from casme_tf.labels import CLASSES
 from casme_tf.models import ARCHITECTURES
-from casme_tf.training.fitting import clip_inputs, resolve
+from casme_tf.training.learners import clip_inputs, resolve
 from casme_tf.training.settings import TrainConfig
 from casme_tf.training.train import train
 

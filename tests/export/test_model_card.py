@@ -15,7 +15,7 @@ from casme_tf.formatting import FIGURE_NAMES
 from casme_tf.labels import CLASSES
 from casme_tf.models import ARCHITECTURES
 from casme_tf.runs import RunRecord
-from casme_tf.training.fitting import resolve
+from casme_tf.training.learners import resolve
 from casme_tf.training.settings import TrainConfig
 
 LEAK = "5 subjects are in both parts"

@@ -23,7 +23,7 @@ from support.clip_files import write_video
 from support.drawn_clip import drawn_clip
 
 from casme_tf.cli.main import main
-from casme_tf.clips.images import resize
+from casme_tf.clips.frames import resize
 from casme_tf.errors import UserError
 from casme_tf.export import web_page
 from casme_tf.export.web_page import export_web

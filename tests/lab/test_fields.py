@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from casme_tf.labels import ACTION_UNITS, BLINK, FOUR
 from casme_tf.layers import UVStrain
-from casme_tf.synthetic.action_units import PULLS, Habit, Unit, unit_field
+from casme_tf.synthetic.motion import PULLS, Habit, Unit, unit_field
 from casme_tf.synthetic.subject import draw_subject
 from scripts.lab.fields import DRAWN_EMOTIONS, Ingredients, draw_fields
 from scripts.lab.fields.expressions import SETS, Expressions, class_of, draw_expressions

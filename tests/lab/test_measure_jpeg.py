@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from casme_tf.clips.images import JPEG_QUALITY, JPEG_SUBSAMPLING, encode_jpeg
+from casme_tf.clips.frames import JPEG_QUALITY, JPEG_SUBSAMPLING, encode_jpeg
 from casme_tf.errors import UserError
 from scripts.lab.measure_jpeg import QUALITIES, measure_jpeg_fidelity
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from casme_tf.layers import NormalizeMotion
-from casme_tf.training.augmentation import mirror
+from casme_tf.training.inputs import mirror
 from scripts.lab.fields import Ingredients, draw_fields
 from scripts.lab.fields.motion_fields import strain
 

@@ -11,8 +11,8 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
 from casme_tf.layers import UVStrain
-from casme_tf.layers.uv_strain import median, similarity_motion
-from casme_tf.training.augmentation import mirror
+from casme_tf.layers.strain import median, similarity_motion
+from casme_tf.training.inputs import mirror
 
 HEAD_MOTIONS = ("median", "similarity", None)
 

@@ -7,12 +7,12 @@ import pytest
 from scipy.special import logit, softmax
 
 from casme_tf.layers import NormalizeMotion
-from casme_tf.models.baselines import ZeroShot
-from casme_tf.models.kernel_classifier import (
+from casme_tf.models.estimators import (
     PRIORS,
     RIDGES,
     SIGNS,
     MotionKernel,
+    ZeroShot,
     _images,
     _temperature,
 )

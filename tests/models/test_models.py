@@ -8,7 +8,7 @@ import pytest
 from casme_tf.errors import UserError
 from casme_tf.models import ARCHITECTURES, split_model
 from casme_tf.models.backbone import resnet50_backbone
-from casme_tf.models.kernel_classifier import MotionKernel
+from casme_tf.models.estimators import MotionKernel
 
 GRAYS = ((0, 120), (130, 255))
 

@@ -14,12 +14,12 @@ import skimage.data
 
 from casme_tf.clips.detector import Box
 from casme_tf.errors import UserError
-from casme_tf.export.recognizer import FOLDER, RECOGNIZER, ShippedArtifact
+from casme_tf.export.artifacts import FOLDER, RECOGNIZER, ShippedArtifact
 from casme_tf.labels import ACTION_UNITS, BLINK, SCHEMES
 from casme_tf.layers import NormalizeMotion, UVStrain
-from casme_tf.models import ARCHITECTURES, pretrained
+from casme_tf.models import ARCHITECTURES, motion_net
 from casme_tf.models.motion_net import TRAINING, WEIGHTS, drawn_file, read_weights
-from casme_tf.training.augmentation import mirror
+from casme_tf.training.inputs import mirror
 from scripts.lab.fields import Ingredients, draw_fields
 from scripts.lab.fields.expressions import Expressions
 from scripts.lab.fields.faces import FRAME, Crops, draw_faces
@@ -107,17 +107,17 @@ def test_swapped_frames_are_another_motion(artifact):
     assert swapped.action_units[12] < 0.5
 
 
-@pytest.mark.parametrize("scheme", pretrained.SCHEMES)
+@pytest.mark.parametrize("scheme", motion_net.SCHEMES)
 def test_a_mirrored_face_gets_the_same_answer(scheme):
     motion = draw_fields(16, np.random.default_rng(0)).motion
-    model = pretrained.load(scheme)
+    model = motion_net.load(scheme)
     np.testing.assert_allclose(model(mirror(motion)), model(motion), atol=2e-3)
     assert np.ptp(model(motion), axis=0).max() > 0.3
 
 
-@pytest.mark.parametrize("scheme", pretrained.SCHEMES)
+@pytest.mark.parametrize("scheme", motion_net.SCHEMES)
 def test_it_takes_motion_in_any_unit_with_or_without_the_heads(scheme):
-    model = pretrained.load(scheme)
+    model = motion_net.load(scheme)
     assert model.input.name == "motion"
     assert model.output_shape == (None, len(SCHEMES[scheme].classes))
     flow = np.random.default_rng(1).normal(0, 1, (4, 56, 56, 2)).astype("float32").cumsum(1)
@@ -130,24 +130,24 @@ def test_it_takes_motion_in_any_unit_with_or_without_the_heads(scheme):
 
 def test_every_door_leads_to_the_same_answers():
     pair = photograph("1+2")
-    answer = pretrained.load_recognizer()(pair)
+    answer = motion_net.load_recognizer()(pair)
     motion = answer["motion"]
-    units = pretrained.load_action_units()(motion)
+    units = motion_net.load_action_units()(motion)
     for name in ("action_units", "strengths"):
         np.testing.assert_allclose(units[name], answer[name], rtol=1e-4, atol=1e-5)
     expected = answer["four"]
-    np.testing.assert_allclose(pretrained.load("four")(motion), expected, atol=1e-5)
+    np.testing.assert_allclose(motion_net.load("four")(motion), expected, atol=1e-5)
     classifier = ARCHITECTURES["motion_net"].build(frame_size=FRAME, classes=4, weights="drawn")
     np.testing.assert_allclose(classifier(pair), expected, atol=1e-4)
 
 
 def test_the_shipped_file_answers_as_the_weights_do_in_keras():
-    model = pretrained.load_recognizer()
+    model = motion_net.load_recognizer()
     pairs = [*drawn_pairs(4), *(photograph(units) for units in ("6+12", "4+7", ""))]
     in_keras = [{k: x.numpy()[0] for k, x in model(pair).items()} for pair in pairs]
-    for scheme in pretrained.SCHEMES:
+    for scheme in motion_net.SCHEMES:
         shipped = ShippedArtifact(scheme)
-        assert shipped.threshold == pretrained.threshold(scheme)
+        assert shipped.threshold == motion_net.threshold(scheme)
         for pair, expected in zip(pairs, in_keras, strict=True):
             answer = shipped.look(pair)
             for found, name in (
@@ -185,10 +185,10 @@ def test_the_files_are_small_and_say_what_they_are():
 def test_weights_of_another_network_are_refused(tmp_path):
     np.savez(tmp_path / "weights.npz", **{"half/kernel": np.zeros((3, 3, 6, 48))})
     with pytest.raises(UserError, match="half/kernel"):
-        pretrained.load(weights=tmp_path / "weights.npz")
+        motion_net.load(weights=tmp_path / "weights.npz")
     (tmp_path / "weights.npz").write_text("nothing")
     with pytest.raises(UserError, match=r"weights\.npz that pretrain wrote"):
-        pretrained.load(weights=tmp_path / "weights.npz")
+        motion_net.load(weights=tmp_path / "weights.npz")
 
 
 def test_an_artifact_answers_for_many_pairs_at_once(artifact):
@@ -202,7 +202,7 @@ def test_an_artifact_answers_for_many_pairs_at_once(artifact):
 
 
 def test_other_classes_and_other_frames_are_refused(artifact):
-    for load in (pretrained.load, ShippedArtifact):
+    for load in (motion_net.load, ShippedArtifact):
         with pytest.raises(UserError, match="one of four, megc3"):
             load("five")
     frame = np.zeros((1, 64, 64, 3), np.uint8)

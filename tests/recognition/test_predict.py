@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from casme_tf.cli.main import main
 from casme_tf.clips.detector import Box
-from casme_tf.clips.images import read_rgb, resize
+from casme_tf.clips.frames import read_rgb, resize
 from casme_tf.datasets.pairs import resize_frame
 from casme_tf.export.artifacts import load_artifact
 from casme_tf.labels import CLASSES

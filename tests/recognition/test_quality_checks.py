@@ -9,8 +9,7 @@ import pytest
 import skimage.data
 
 from casme_tf.clips.detector import Face, FaceDetector
-from casme_tf.clips.frames import FolderFrames, MemoryFrames
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import FolderFrames, MemoryFrames, read_rgb
 from casme_tf.errors import UserError
 from casme_tf.recognition.recognizer import Recognizer
 

@@ -16,8 +16,7 @@ from support.clip_files import write_video
 
 from casme_tf.cli.main import main
 from casme_tf.clips.detector import FaceDetector
-from casme_tf.clips.frames import FolderFrames, Frame
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import FolderFrames, Frame, read_rgb
 from casme_tf.clips.video import LiveFrames
 from casme_tf.recognition.recognizer import Recognizer
 from casme_tf.recognition.stream import Moment, RealtimeRecognizer

@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import read_rgb
 from casme_tf.datasets.prepare import prepare_dataset
 
 FOLDER = Path(sys.argv[1])

@@ -12,12 +12,12 @@ import openpyxl
 import pytest
 from scipy.ndimage import map_coordinates
 
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import read_rgb
 from casme_tf.datasets.coding_sheet import read_coding_sheet
 from casme_tf.errors import UserError
 from casme_tf.labels import CLASSES, class_of
 from casme_tf.synthetic import Corpus, open_corpus, oracle_accuracy, synthesize, true_flow
-from casme_tf.synthetic.action_units import Unit, draw_habits, parse_units, unit_field
+from casme_tf.synthetic.motion import Unit, draw_habits, parse_units, unit_field
 from casme_tf.synthetic.schedule import IRREGULAR_NAMES, draw_schedule
 from casme_tf.synthetic.subject import draw_subject
 from scripts.lab.measure_corpus import measure_corpus

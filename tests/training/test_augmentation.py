@@ -4,7 +4,7 @@ import tensorflow as tf
 from support.moving_pairs import opencv_flow, random_pair
 
 from casme_tf.layers import UVStrain
-from casme_tf.training.augmentation import Augmentation, augment_flow, augment_pair, mirror, move
+from casme_tf.training.inputs import Augmentation, augment_flow, augment_pair, mirror, move
 
 STILL = Augmentation(mirror=False, shift=0, rotation=0, scale=0, brightness=0)
 SEED = tf.constant([5, 6])

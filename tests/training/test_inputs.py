@@ -12,12 +12,11 @@ from casme_tf.errors import LeakError
 from casme_tf.evaluation.leaks import require_unseen
 from casme_tf.layers import FarnebackFlow, FlowToColor, RGBToGray, UVStrain
 from casme_tf.models import ARCHITECTURES
-from casme_tf.models.backbone import flow_head, of_copies, siamese_head
-from casme_tf.models.baselines import MotionSVM
+from casme_tf.models.estimators import MotionSVM
+from casme_tf.models.resnet50_classifiers import flow_head, of_copies, siamese_head
 from casme_tf.runs import RunRecord
-from casme_tf.training.fitting import resolve
 from casme_tf.training.inputs import ClipInputs, mirror_frames, mirror_motion, swap_copies
-from casme_tf.training.learners import SklearnLearner
+from casme_tf.training.learners import SklearnLearner, resolve
 from casme_tf.training.settings import FitConfig
 
 PIXELS = 6 * 6

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from casme_tf import formatting
-from casme_tf.clips.images import encode_jpeg
+from casme_tf.clips.frames import encode_jpeg
 from casme_tf.datasets.databases import DATABASES
 from casme_tf.datasets.motion_images import MOTION_IMAGES
 from casme_tf.datasets.pairs import COMPOSITE, Pairs, load_pairs

@@ -19,8 +19,15 @@ from PIL import Image
 
 from casme_tf.clips.apex import Method
 from casme_tf.clips.detector import FaceRuntime
-from casme_tf.clips.frames import FolderFrames, Frame, Frames
-from casme_tf.clips.images import IMAGE_SUFFIXES, TO_CONVERT, convert_first, read_rgb
+from casme_tf.clips.frames import (
+    IMAGE_SUFFIXES,
+    TO_CONVERT,
+    FolderFrames,
+    Frame,
+    Frames,
+    convert_first,
+    read_rgb,
+)
 from casme_tf.clips.search import is_long
 from casme_tf.clips.video import open_frames
 from casme_tf.errors import UserError

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from casme_tf.labels import BLINK
-from casme_tf.synthetic.action_units import PULLS
+from casme_tf.synthetic.motion import PULLS
 from casme_tf.synthetic.subject import landmarks_of, step
 from scripts.lab.fields.faces import FRAME, Crops, Faces
 from scripts.lab.fields.hills import Hills, render

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from casme_tf.labels import ACTION_UNITS
-from casme_tf.synthetic.action_units import PULLS, Pull
+from casme_tf.synthetic.motion import PULLS, Pull
 from casme_tf.synthetic.subject import landmarks_of
 from scripts.lab.fields.expressions import Expressions
 from scripts.lab.fields.faces import Faces, draw_faces
@@ -112,7 +112,7 @@ def unit_hills(
     """Return the hills of everything that the faces' action units move.
 
     Places and directions are those of `REAL_PULLS` or of the stand-in corpus
-    (`action_units.PULLS`). Subject by subject and unit by unit they differ in reach, direction,
+    (`motion.PULLS`). Subject by subject and unit by unit they differ in reach, direction,
     place and shape, and in how the parts of a unit share its motion.
 
     Args:

@@ -13,8 +13,7 @@ from support.browser import CHROMIUM, FLAGS
 from support.clip_files import write_video
 
 from casme_tf.cli.main import main
-from casme_tf.clips.frames import FolderFrames, MemoryFrames
-from casme_tf.clips.images import read_rgb
+from casme_tf.clips.frames import FolderFrames, MemoryFrames, read_rgb
 from casme_tf.clips.video import open_frames
 from casme_tf.errors import UserError
 from casme_tf.recognition.app.answers import ShortFrames
