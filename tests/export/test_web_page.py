@@ -331,6 +331,51 @@ def test_a_clip_is_followed_and_can_be_corrected_by_hand(page, tmp_path):
     assert page.get_by_label("Filmed at").input_value() == "100"
 
 
+# Follows a video with an engine that takes so many ms a frame, and reads the number in each frame.
+FOLLOW = """async ([content, ms, withVideoFrame]) => {
+  const { openVideo, followVideo } = await import("./frames.js");
+  if (!withVideoFrame) delete window.VideoFrame;
+  const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
+  const video = document.body.appendChild(document.createElement("video"));
+  const { signal } = new AbortController();
+  const bright = ({ data, width }, bit) => data[4 * (50 * width + 50 + 100 * bit)] > 128;
+  const bits = [0, 1, 2, 3, 4, 5];
+  const read = (image) => bits.reduce((sum, bit) => sum + bright(image, bit) * 2 ** bit, 0);
+  const engine = {
+    begin: async () => ({ part: { x: 0, y: 0, width: 600, height: 100 } }),
+    strip: async (image) => {
+      for (const end = performance.now() + ms; performance.now() < end;);
+      return read(image);
+    },
+    measure: async (number, seconds) => ({ number, seconds }),
+  };
+  await openVideo(video, new File([bytes], "clip.webm"), signal);
+  const found = await followVideo(video, engine, () => {}, signal);
+  const pair = (await found.pair(7, 20, signal)).map(read);
+  video.remove();
+  return { frames: found.frames, fps: found.fps, pair };
+}"""
+
+
+@in_browser
+@pytest.mark.parametrize(("ms", "video_frame"), [(5, True), (100, True), (100, False)])
+def test_a_slow_device_takes_every_frame_of_a_video(page, tmp_path, ms, video_frame):
+    """Played as slowly as browsers can, it misses every other frame or more."""
+    numbers = range(33)
+    frames = [np.full((100, 600, 3), 30, np.uint8) for _ in numbers]
+    for number, frame in enumerate(frames):
+        for bit in range(6):
+            frame[:, 100 * bit : 100 * bit + 100] = 225 if number >> bit & 1 else 30
+    video = write_video(tmp_path / "numbers.webm", frames, "VP80", fps=100)
+    content = base64.b64encode(video.read_bytes()).decode()
+    found = page.evaluate(FOLLOW, [content, ms, video_frame])
+    assert [frame["number"] for frame in found["frames"]] == list(numbers)
+    seconds = [frame["seconds"] for frame in found["frames"]]
+    np.testing.assert_allclose(seconds, np.arange(33) / 100, atol=1e-3)
+    assert found["fps"] == pytest.approx(100, rel=1e-3)
+    assert found["pair"] == [7, 20]
+
+
 @in_browser
 def test_a_video_at_work_stops_for_another_one_and_for_another_source(page, tmp_path):
     frames, _ = drawn_clip(33)

@@ -21,6 +21,20 @@ function pixels(source, width, height, part = { x: 0, y: 0, width, height }) {
 
 const shown = (video, part) => pixels(video, video.videoWidth, video.videoHeight, part);
 
+/** Return what a video shows and when, s; one that plays may go on at any moment. */
+function shownAt(video, told, part) {
+  if (!window.VideoFrame) return { time: told, image: shown(video, part) }; // no https: the callback's word for it
+  const now = () => {
+    const frame = new VideoFrame(video);
+    frame.close();
+    return frame.timestamp / 1e6;
+  };
+  for (;;) {
+    const time = now(), image = shown(video, part);
+    if (now() === time) return { time, image };
+  }
+}
+
 /** Read a picture file, turned as its camera noted. */
 export async function readPicture(file) {
   const image = await createImageBitmap(file, { colorSpaceConversion: "none" }).catch(() => {
@@ -80,11 +94,26 @@ const go = (video, time, signal) => waitFor(video, signal, (resolve, _, over) =>
   video.currentTime = time;
 });
 
-/** Go to a time; returns the time of the frame that is shown there, or null if that was shown before. */
-async function seek(video, time, signal) {
-  const drawn = new Promise((resolve) => { video.requestVideoFrameCallback((_, { mediaTime }) => resolve(mediaTime)); });
-  await go(video, time, signal);
-  return settled(video, signal, Promise.race([drawn, pause(500).then(() => null)]));
+/**
+ * Go to a time; returns what is shown there and when, or null.
+ * @param earliest that frame is not before, s
+ */
+async function seek(video, time, earliest, signal, part) {
+  let told = null, handle;
+  const look = (_now, { mediaTime }) => { told = mediaTime; ask(); };
+  const ask = () => { handle = video.requestVideoFrameCallback(look); };
+  ask();
+  try {
+    await go(video, time, signal);
+    // A browser may have gone there before it shows what is there.
+    for (const latest = performance.now() + 500; performance.now() < latest; await settled(video, signal, pause(10))) {
+      const found = shownAt(video, told, part);
+      if (found.time !== null && found.time >= earliest && found.time <= time) return found;
+    }
+    return null;
+  } finally {
+    video.cancelVideoFrameCallback(handle);
+  }
 }
 
 /** Do what takes a video to other places, and bring it back to where it stood. */
@@ -109,7 +138,7 @@ const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
  *   video goes on; pair(onset, apex, signal), a promise of two whole frames
  */
 export async function followVideo(video, engine, progress, signal) {
-  const { taken, skipped, ended, step } = await andBack(video, signal, (start) => takeFrames(video, engine, start, signal));
+  const { taken, skipped, ended } = await andBack(video, signal, (start) => takeFrames(video, engine, start, signal));
   const kept = taken.slice(0, MOST_FRAMES - skipped);
   const frames = [];
   for (const { time, strip } of kept) {
@@ -120,8 +149,10 @@ export async function followVideo(video, engine, progress, signal) {
   const pair = (onset, apex, now) => andBack(video, now, async () => {
     const images = [];
     for (const i of [onset, apex]) {
-      await seek(video, kept[i].time + step / 4, now);
-      images.push(shown(video));
+      const { time } = kept[i], half = frameTime(kept) / 2;
+      const found = await seek(video, time + half, time - half, now);
+      if (!found) throw new Problem(TEXTS.brokenVideo);
+      images.push(found.image);
     }
     return images;
   });
@@ -132,25 +163,27 @@ export async function followVideo(video, engine, progress, signal) {
 /**
  * Take the frames of a video from where a face is found: it is played slowly, then those that this
  * device missed are fetched.
- * @returns taken, of {time, strip}; skipped, how many came before; ended; step, s between frames
+ * @returns taken, of {time, strip}; skipped, how many came before; ended, whether the video did
  */
 async function takeFrames(video, engine, start, signal) {
   const taken = [];
   let part = null, skipped = 0;
-  const take = async (time) => { taken.push({ time, strip: await engine.strip(shown(video, part)) }); };
+  const take = async ({ time, image }) => { taken.push({ time, strip: await engine.strip(image) }); };
   video.muted = true;
   video.playbackRate = 2 * SLOWEST;
   await play(video, signal);
   while (skipped + taken.length < MOST_FRAMES) {
-    let time = await nextFrame(video, signal);
-    if (time === null && (part || skipped)) break;
-    time ??= start; // a video of one frame ends before that is new
+    const told = await nextFrame(video, signal);
+    if (told === null && (part || skipped)) break;
     if (!part) {
       video.pause(); // finding a face takes longer than a frame
       part = (await engine.begin(shown(video)))?.part ?? null;
       if (!part) skipped += 1;
     }
-    if (part && time !== taken.at(-1)?.time) await take(time);
+    if (part) {
+      const now = shownAt(video, told ?? start, part); // a video of one frame ends before that is new
+      if (now.time !== taken.at(-1)?.time) await take(now);
+    }
     if (taken.length > 1) video.playbackRate = Math.min(Math.max((1000 * frameTime(taken)) / MS_A_FRAME, SLOWEST), 1);
     // At its end, a video would start again.
     if (video.paused && !video.ended) await play(video, signal);
@@ -158,18 +191,29 @@ async function takeFrames(video, engine, start, signal) {
   video.pause();
   const { ended } = video;
   if (!taken.length) throw new Problem(TEXTS.noFaceInClip(skipped));
-  const step = frameTime(taken);
   const known = taken.map(({ time }) => time);
+  let step = frameTime(taken);
+  /** Take the frame before that of a time, if another one was shown before; returns its time, or null. */
+  const before = async (time, other) => {
+    const found = await seek(video, time - step / 8, other - step / 8, signal, part);
+    if (!found || found.time <= other + step / 8) return null;
+    await take(found);
+    return found.time;
+  };
+  // This device may have missed every other frame: how far is the next one, really?
+  const pair = known.findIndex((time, i) => known[i + 1] - time === step);
+  const between = pair < 0 ? null : await before(known[pair + 1], known[pair]);
+  if (between !== null) {
+    step = known[pair + 1] - between;
+    known.splice(pair + 1, 0, between);
+  }
   if (!skipped) known.unshift(start - step);
   if (ended) known.push(video.duration);
   for (const [i, time] of known.slice(1).entries()) {
-    for (let at = known[i] + 1.25 * step; at < time - 0.5 * step; at += step) {
-      const found = await seek(video, at, signal);
-      if (found !== null && taken.every((other) => Math.abs(other.time - found) > step / 4)) await take(found);
-    }
+    for (let end = time; end !== null && end - known[i] > 1.5 * step;) end = await before(end, known[i]);
   }
   taken.sort((one, other) => one.time - other.time);
-  return { taken, skipped, ended, step };
+  return { taken, skipped, ended };
 }
 
 /** Return the seconds between frames; a share below a half passes over those that were missed. */
