@@ -16,13 +16,13 @@ import pandas as pd
 from casme_tf.datasets.splits import PROTOCOLS
 from casme_tf.errors import UserError, command
 from casme_tf.evaluation import metrics
-from casme_tf.evaluation.calibration import (
+from casme_tf.evaluation.comparison import join_predictions
+from casme_tf.evaluation.metrics import (
     brier_score,
     coverage,
     expected_calibration_error,
     reliability,
 )
-from casme_tf.evaluation.comparison import join_predictions
 from casme_tf.evaluation.settings import BASELINES
 from casme_tf.files import atomic_file
 from casme_tf.runs import CONFIG, METRICS, PREDICTIONS, RunRecord

@@ -7,7 +7,7 @@ from sklearn.dummy import DummyClassifier
 from casme_tf.models.architecture import Architecture, Fit, Recipe, split_model
 from casme_tf.models.estimators import MotionKernel, MotionSVM, ZeroShot, kernel_classifier
 from casme_tf.models.motion_net import SIZE, motion_classifier, motion_model
-from casme_tf.models.resnet50_classifiers import (
+from casme_tf.models.resnet50 import (
     flow_classifier,
     flow_head,
     flow_network,

@@ -22,8 +22,7 @@ from casme_tf.errors import UserError
 from casme_tf.files import atomic_file, explain_write_errors, locked, require_writable
 from casme_tf.formatting import count
 from casme_tf.progress import progress
-from casme_tf.recognition.answer import Answer, Prediction
-from casme_tf.recognition.recognizer import Recognizer
+from casme_tf.recognition.recognizer import Answer, Prediction, Recognizer
 
 __all__ = ["Listed", "list_clips", "predict_clips"]
 

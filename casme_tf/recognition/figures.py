@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from casme_tf.clips.apex import Spotting
 from casme_tf.clips.tracking import farneback
 from casme_tf.plotting import ACCENT, INK, PALE, STYLE
-from casme_tf.recognition.answer import PAIR, Answer
+from casme_tf.recognition.recognizer import PAIR, Answer
 
 _LABELS = {
     "flow": "motion since the onset,\n% of the eyes' distance",

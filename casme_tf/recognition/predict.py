@@ -10,8 +10,7 @@ from casme_tf.clips.detector import FaceRuntime
 from casme_tf.clips.frames import read_rgb
 from casme_tf.clips.video import open_frames
 from casme_tf.errors import UserError
-from casme_tf.recognition.answer import Prediction
-from casme_tf.recognition.recognizer import Recognizer
+from casme_tf.recognition.recognizer import Prediction, Recognizer
 from casme_tf.runs import CONFIG, RUNS, RunRecord, model_file, run_folder
 
 __all__ = ["predict"]

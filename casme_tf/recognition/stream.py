@@ -31,9 +31,8 @@ from casme_tf.clips.layout import (
 from casme_tf.clips.tracking import MIN_LIKENESS, align, find_face, upright_crop
 from casme_tf.clips.video import Captured, LiveFrames, open_live
 from casme_tf.errors import UserError
-from casme_tf.recognition.answer import Answer
 from casme_tf.recognition.predict import model_path
-from casme_tf.recognition.recognizer import Recognizer
+from casme_tf.recognition.recognizer import Answer, Recognizer
 from casme_tf.runs import RUNS
 
 __all__ = ["Moment", "Movement", "RealtimeRecognizer", "stream"]

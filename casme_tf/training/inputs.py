@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from casme_tf.arrays import Inputs
 from casme_tf.layers import FarnebackFlow, FlowToColor, RGBToGray, UVStrain
-from casme_tf.models.backbone import fold_batch_norm, resnet50_backbone
+from casme_tf.models.resnet50 import fold_batch_norm, resnet50_backbone
 from casme_tf.progress import progress
 
 __all__ = [

@@ -21,11 +21,10 @@ import numpy as np
 
 from casme_tf.datasets.pairs import Pairs, load_pairs
 from casme_tf.datasets.prepare import prepare_dataset
-from casme_tf.export.export import convert_tflite
-from casme_tf.export.saved_model import export_saved_model
+from casme_tf.export.conversion import convert_tflite, export_saved_model
 from casme_tf.labels import CLASSES
 from casme_tf.models import siamese_classifier, split_model
-from casme_tf.models.resnet50_classifiers import siamese_head
+from casme_tf.models.resnet50 import siamese_head
 from casme_tf.runs import MODEL
 from casme_tf.synthetic import synthesize
 from casme_tf.tflite_file import add_metadata

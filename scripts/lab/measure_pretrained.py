@@ -23,7 +23,7 @@ from casme_tf.clips.frames import resize
 from casme_tf.datasets.motion_images import read_motion_images
 from casme_tf.datasets.prepared import ARGUMENTS_FILE
 from casme_tf.errors import UserError
-from casme_tf.evaluation.calibration import coverage
+from casme_tf.evaluation.metrics import coverage
 from casme_tf.evaluation.results import summarize
 from casme_tf.files import atomic_folder
 from casme_tf.formatting import FIGURE_NAMES

@@ -11,7 +11,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from casme_tf.cli.main import run_command
 from casme_tf.export.artifacts import RECOGNIZER, SIGNATURE
-from casme_tf.export.export import convert_recognizer
+from casme_tf.export.conversion import convert_recognizer
 from casme_tf.files import atomic_file
 from casme_tf.models import motion_net
 from casme_tf.models.motion_net import drawn_file

@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from casme_tf.evaluation.calibration import (
+from casme_tf.evaluation.metrics import (
     brier_score,
     consistency,
     coverage,

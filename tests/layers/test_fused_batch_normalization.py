@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from casme_tf.layers import FusedBatchNormalization
-from casme_tf.models.backbone import fuse_batch_norm, resnet50_backbone
+from casme_tf.models.resnet50 import fuse_batch_norm, resnet50_backbone
 
 SHAPES = [(6, 5, 4, 3), (2, 1, 1, 3), (1, 1, 1, 3), (7, 3)]
 FORMS = [{}, {"scale": False}, {"center": False}, {"trainable": False}, {"renorm": True}]

@@ -7,8 +7,8 @@ import pytest
 
 from casme_tf.errors import UserError
 from casme_tf.models import ARCHITECTURES, split_model
-from casme_tf.models.backbone import resnet50_backbone
 from casme_tf.models.estimators import MotionKernel
+from casme_tf.models.resnet50 import resnet50_backbone
 
 GRAYS = ((0, 120), (130, 255))
 
@@ -125,7 +125,7 @@ def test_a_still_pair_has_no_siamese_difference():
 
 
 def test_the_backbone_prepares_its_images_as_keras_does():
-    from casme_tf.models.backbone import resnet50_backbone
+    from casme_tf.models.resnet50 import resnet50_backbone
 
     keras.utils.set_random_seed(0)
     backbone = resnet50_backbone(48)

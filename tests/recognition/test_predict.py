@@ -13,9 +13,8 @@ from casme_tf.clips.frames import read_rgb, resize
 from casme_tf.datasets.pairs import resize_frame
 from casme_tf.export.artifacts import load_artifact
 from casme_tf.labels import CLASSES
-from casme_tf.recognition.answer import Answer
 from casme_tf.recognition.figures import answer_figure
-from casme_tf.recognition.recognizer import Recognizer
+from casme_tf.recognition.recognizer import Answer, Recognizer
 from casme_tf.training.settings import TrainConfig
 from casme_tf.training.train import train
 
@@ -155,7 +154,7 @@ assert main("predict", ["--clip", folder, "--fps", "200"]) == 0
 assert main("spot-apex", [folder]) == 0
 assert main("stream", [folder, "--fps", "200", "--json"]) == 0
 assert main("predict", listed) == 0
-import casme_tf.recognition.app.page
+import casme_tf.recognition.app.app
 heavy = {"tensorflow", "keras", "mediapipe", "tensorflow_datasets", "apache_beam", "mlcroissant"}
 print("HEAVY", sorted(heavy & set(sys.modules)))
 """

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from casme_tf.evaluation import metrics
-from casme_tf.evaluation.calibration import brier_score, expected_calibration_error, reliability
+from casme_tf.evaluation.metrics import brier_score, expected_calibration_error, reliability
 from casme_tf.evaluation.results import summarize
 from casme_tf.labels import CLASSES
 from casme_tf.runs import RunRecord, versions

@@ -13,7 +13,7 @@ from casme_tf.evaluation.leaks import require_unseen
 from casme_tf.layers import FarnebackFlow, FlowToColor, RGBToGray, UVStrain
 from casme_tf.models import ARCHITECTURES
 from casme_tf.models.estimators import MotionSVM
-from casme_tf.models.resnet50_classifiers import flow_head, of_copies, siamese_head
+from casme_tf.models.resnet50 import flow_head, of_copies, siamese_head
 from casme_tf.runs import RunRecord
 from casme_tf.training.inputs import ClipInputs, mirror_frames, mirror_motion, swap_copies
 from casme_tf.training.learners import SklearnLearner, resolve

@@ -20,8 +20,8 @@ from casme_tf.datasets.pairs import load_pairs
 from casme_tf.errors import UserError
 from casme_tf.evaluation.evaluate import evaluate
 from casme_tf.files import locked
-from casme_tf.models.backbone import resnet50_backbone
 from casme_tf.models.motion_net import drawn_file, read_weights
+from casme_tf.models.resnet50 import resnet50_backbone
 from casme_tf.training.settings import TrainConfig
 from casme_tf.training.train import train
 

@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from casme_tf.evaluation.calibration import Consistency
-from casme_tf.evaluation.metrics import GRID, PrecisionRecall
+from casme_tf.evaluation.metrics import GRID, Consistency, PrecisionRecall
 from casme_tf.plotting import ACCENT, INK, MUTED, PALE, STYLE, panel
 
 

@@ -24,9 +24,8 @@ from casme_tf.datasets.motion_images import MOTION_IMAGES
 from casme_tf.datasets.pairs import COMPOSITE, Pairs, load_pairs
 from casme_tf.errors import UserError
 from casme_tf.evaluation import metrics
-from casme_tf.evaluation.calibration import consistency, coverage
 from casme_tf.evaluation.comparison import compare
-from casme_tf.evaluation.metrics import precision_recall
+from casme_tf.evaluation.metrics import consistency, coverage, precision_recall
 from casme_tf.evaluation.reports import figures
 from casme_tf.evaluation.results import RunResults
 from casme_tf.files import atomic_file

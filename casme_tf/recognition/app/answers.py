@@ -32,10 +32,9 @@ from casme_tf.clips.search import is_long
 from casme_tf.clips.video import open_frames
 from casme_tf.errors import UserError
 from casme_tf.plotting import draw_image
-from casme_tf.recognition.answer import Answer
 from casme_tf.recognition.figures import answer_figure
 from casme_tf.recognition.predict import model_path
-from casme_tf.recognition.recognizer import Recognizer
+from casme_tf.recognition.recognizer import Answer, Recognizer
 from casme_tf.runs import CONFIG, MODEL, tflite_name
 from casme_tf.synthetic import Corpus, synthesize
 

@@ -12,8 +12,8 @@ from PIL import Image
 from casme_tf import formatting
 from casme_tf.clips.apex import Method
 from casme_tf.errors import UserError
-from casme_tf.recognition.answer import PAIR, Answer
 from casme_tf.recognition.app.answers import DRAWN, FPS, AppAnswers, Examples, Limits
+from casme_tf.recognition.recognizer import PAIR, Answer
 
 TITLE = "Micro-expressions"
 

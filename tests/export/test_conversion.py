@@ -18,7 +18,7 @@ from PIL import Image
 
 from casme_tf.datasets.pairs import load_pairs, resize_frame
 from casme_tf.errors import UserError
-from casme_tf.export.saved_model import export_saved_model
+from casme_tf.export.conversion import export_saved_model
 from casme_tf.layers import FusedBatchNormalization
 from casme_tf.models.architecture import pair_inputs
 

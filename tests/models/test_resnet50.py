@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from casme_tf.models import ARCHITECTURES, split_model
-from casme_tf.models.backbone import fold_batch_norm
+from casme_tf.models.resnet50 import fold_batch_norm
 
 
 def shake(model: keras.Model) -> None:
