@@ -3,7 +3,7 @@
     python scripts/benchmarks/app.py --clients 16 --seconds 300
 
 It draws a small stand-in corpus, finds the right answers in this process, starts the app in another
-one, and lets each client ask for pairs and clips one after another. Every answer and every figure
+one, and lets each client send pairs and clips one after another. Every answer and every figure
 is compared with the right one. Memory is what Linux tells of the app's process.
 """
 
@@ -33,7 +33,7 @@ from casme_tf.recognition.app.answers import FPS, AppAnswers
 from casme_tf.runs import RUNS
 from casme_tf.synthetic import synthesize
 
-PEOPLE, CLIPS, FRAMES, SEED = 4, 12, 17, 41
+SUBJECTS, CLIPS, FRAMES, SEED = 4, 12, 17, 41
 CLIP_EVERY = 4  # of so many questions one is a clip, which takes longer
 SAMPLE_SECONDS = 5
 KEEP_MINUTES = 2  # of uploads: longer than a question waits, short enough that many are deleted
@@ -46,7 +46,7 @@ class Question:
 
     name: str
     arguments: tuple[Any, ...]
-    told: dict[str, Any]
+    expected: dict[str, Any]
     figure: np.ndarray
 
 
@@ -73,19 +73,19 @@ def main(
     runs: Path = RUNS,
     port: int = 0,
 ) -> None:
-    """Ask, compare and print.
+    """Send, compare and print.
 
     Args:
-        clients: How many ask at once.
+        clients: How many send requests at once.
         seconds: For how long.
-        models: Models to ask, as the app's list has them, such as "four" or "run: demo".
+        models: Models to use, as the app's list has them, such as "four" or "run: demo".
         runs: Folder of all runs.
         port: Port for the app; 0 for any that is free.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         corpus = synthesize(
-            folder / "corpus", subjects=PEOPLE, clips=CLIPS, frames=FRAMES, seed=SEED
+            folder / "corpus", subjects=SUBJECTS, clips=CLIPS, frames=FRAMES, seed=SEED
         )
         questions = right_answers(corpus.raw, corpus.truth, models, runs)
         uploads = folder / "of-the-app"
@@ -109,15 +109,15 @@ def right_answers(raw: Path, truth: Path, models: tuple[str, ...], runs: Path) -
                 files = sorted(folder.glob("img*.jpg"))
                 found, figure = answers.clip(model, files, fps=FPS)
                 numbers = (str(FPS), "", "")
-                given = [handle_file(file) for file in files]
-                arguments: tuple[Any, ...] = (model, given, *numbers, "flow", False)
+                handles = [handle_file(file) for file in files]
+                arguments: tuple[Any, ...] = (model, handles, *numbers, "flow", False)
             else:
                 pair = [folder / f"img{row[which]}.jpg" for which in ("onset", "apex")]
                 found, figure = answers.pair(model, *pair)
                 arguments = (model, *(handle_file(file) for file in pair), False)
             name = "clip" if i % CLIP_EVERY == 0 else "pair"
-            told = {"answers": [answer.to_json() for answer in found]}
-            questions.append(Question(name, arguments, told, np.asarray(figure)))
+            expected = {"answers": [answer.to_json() for answer in found]}
+            questions.append(Question(name, arguments, expected, np.asarray(figure)))
     return questions
 
 
@@ -154,28 +154,28 @@ def ask_all(
     uploads: Path,
     folder: Path,
 ) -> Tally:
-    """Let all clients ask until the time is up, and each finish its last question."""
+    """Let all clients send requests until the time is up, and each finish its last one."""
     tally = Tally()
     began = time.monotonic()
 
-    def client(number: int) -> None:
+    def run_client(number: int) -> None:
         downloads = str(folder / f"client-{number}")
         try:
-            asker = Client(
+            client = Client(
                 address, verbose=False, analytics_enabled=False, download_files=downloads
             )
-        except Exception as error:  # a client that never gets to ask has lost its answers too
+        except Exception as error:  # a client that never connects has lost its answers too
             tally.add(lost(error), time.monotonic() - began)
             return
         position = number
         while time.monotonic() - began < seconds:
             question = questions[position % len(questions)]
             position += 1
-            asked = time.monotonic()
-            outcome = compare(asker, question)
-            tally.add(outcome, time.monotonic() - asked)
+            sent = time.monotonic()
+            outcome = compare(client, question)
+            tally.add(outcome, time.monotonic() - sent)
 
-    threads = [threading.Thread(target=client, args=(i,)) for i in range(clients)]
+    threads = [threading.Thread(target=run_client, args=(i,)) for i in range(clients)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
@@ -184,19 +184,19 @@ def ask_all(
     return tally
 
 
-def compare(asker: Client, question: Question) -> str:
-    """Ask, and say what became of it."""
+def compare(client: Client, question: Question) -> str:
+    """Send a request, and return what became of it."""
     try:
-        _, figure, told = asker.predict(*question.arguments, api_name=f"/{question.name}")
-        if "error" in told:
-            return f"lost: {told['error']}"[:200]
+        _, figure, received = client.predict(*question.arguments, api_name=f"/{question.name}")
+        if "error" in received:
+            return f"lost: {received['error']}"[:200]
         path = Path(figure["path"] if isinstance(figure, dict) else figure)
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
         path.unlink()
     except Exception as error:  # whatever happens to a client is to be counted
         return lost(error)
-    if not alike(told, question.told):
+    if not equal(received, question.expected):
         return "wrong answer"
     return "right" if np.array_equal(pixels, question.figure) else "wrong figure"
 
@@ -206,12 +206,12 @@ def lost(error: Exception) -> str:
     return f"lost: {type(error).__name__}: {error}"[:200]
 
 
-def alike(one: Any, other: Any) -> bool:
+def equal(one: Any, other: Any) -> bool:
     """Compare what was read from JSON, numbers within a tolerance."""
     if isinstance(one, dict):
-        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
     if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(alike, one, other))
+        return len(one) == len(other) and all(map(equal, one, other))
     if isinstance(one, float) and isinstance(other, float):
         return abs(one - other) <= TOLERANCE
     return one == other
@@ -237,12 +237,12 @@ def resident(process: int) -> float:
 
 def describe(tally: Tally, seconds: float, clients: int) -> None:
     """Print what came out."""
-    asked = sum(tally.outcomes.values())
-    print(f"{clients} clients for {seconds:.0f} s: {asked} questions")
+    requests = sum(tally.outcomes.values())
+    print(f"{clients} clients for {seconds:.0f} s: {requests} requests")
     for outcome, count in tally.outcomes.most_common():
         print(f"  {count:6d}  {outcome}")
     took = np.quantile(tally.seconds, [0.5, 0.95, 1])
-    print(f"throughput {asked / tally.samples[-1][0]:.2f} answers a second")
+    print(f"throughput {requests / tally.samples[-1][0]:.2f} answers a second")
     print("time to an answer: median {:.1f} s, 95% within {:.1f} s, longest {:.1f} s".format(*took))
     table = pd.DataFrame(tally.samples, columns=["s", "memory_MB", "uploads_MB"])
     parts = table.groupby((table["s"] // 30 * 30).astype(int))[["memory_MB", "uploads_MB"]].mean()

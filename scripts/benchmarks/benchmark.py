@@ -2,10 +2,9 @@
 
     make bench
 
-The other side is PyTorch 2 on the processor (eager, float32), with OpenCV beside it, in an
-environment of its own that this script makes; nothing of it is needed by users or tests. Both get
-the same inputs, weights and threads; of each row both sides are run once unmeasured, then in turns,
-and the ratio is taken round by round. Of a row that falls short the parts are timed too. Prints the
+The other side is PyTorch 2 on the processor (eager, float32) and OpenCV, in an environment of its
+own that this script makes; nothing of it is needed by users or tests. Both get the same
+inputs, weights and threads; of each row both sides are run once unmeasured, then in turns, and the ratio is taken round by round. Of a row that falls short the parts are timed too. Prints the
 table, and writes benchmarks.json and benchmarks.png. Drawn data throughout. Other work on the
 machine makes ratios unreliable. It takes 40 minutes on two idle cores; interrupted, it goes on from
 the last whole row when run again.
@@ -16,7 +15,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -29,6 +27,7 @@ from pathlib import Path
 import numpy as np
 import tyro
 from growth import measure_growth
+from startup import processor
 from tables import describe, describe_growth, draw
 from worker import Answer, Worker
 
@@ -68,9 +67,9 @@ class Row:
         own: Which worker does our task.
         share: Share of the rounds that is enough.
         unit: Unit of the figure.
-        alike: Says how far both sides' answers agree, and whether that is far enough; None if there
-            is nothing to compare.
-        parts: Tasks of ours and of theirs that time its parts, asked for if it falls short; "" for
+        compare: Returns how far both sides' answers agree, and whether that is far enough; None if
+            there is nothing to compare.
+        parts: Tasks of ours and of theirs that time its parts, run if it falls short; "" for
             none.
         reason: What the parts say.
     """
@@ -85,7 +84,7 @@ class Row:
     own: str = "ours"
     share: float = 1.0
     unit: str = "ms"
-    alike: Callable[[Answer, Answer], tuple[str, bool]] | None = None
+    compare: Callable[[Answer, Answer], tuple[str, bool]] | None = None
     parts: tuple[str, str] = ("", "")
     reason: str = ""
 
@@ -96,8 +95,8 @@ def same_answers(ours: Answer, theirs: Answer) -> tuple[str, bool]:
     assert theirs.answer is not None
     same = float((ours.answer.argmax(1) == theirs.answer.argmax(1)).mean())
     difference = float(np.abs(ours.answer - theirs.answer).mean())
-    told = f"{same:.0%} same answers, mean difference {difference:.3f}"
-    return told, same >= EIGHT_BITS.agreement and difference <= (EIGHT_BITS.mean_difference or 0)
+    report = f"{same:.0%} same answers, mean difference {difference:.3f}"
+    return report, same >= EIGHT_BITS.agreement and difference <= (EIGHT_BITS.mean_difference or 0)
 
 
 def same_flow(ours: Answer, theirs: Answer) -> tuple[str, bool]:
@@ -124,8 +123,8 @@ def same_brightness(ours: Answer, theirs: Answer) -> tuple[str, bool]:
     """Compare the mean of what was read."""
     assert ours.value is not None
     assert theirs.value is not None
-    told = f"mean gray level {ours.value:.2f} and {theirs.value:.2f}"
-    return told, abs(ours.value - theirs.value) < 0.5
+    report = f"mean gray level {ours.value:.2f} and {theirs.value:.2f}"
+    return report, abs(ours.value - theirs.value) < 0.5
 
 
 EAGER = "PyTorch eager"
@@ -152,7 +151,7 @@ def all_rows() -> list[Row]:
             why = WIDE if form in ("float32", "float16") else SMALL
             parts = f"pair_parts {arch}", f"pair_parts {arch}"
             named = f"pair_{arch}_{form}", work, alternative, aim
-            rows.append(Row(*named, *tasks, alike=same_answers, parts=parts, reason=why))
+            rows.append(Row(*named, *tasks, compare=same_answers, parts=parts, reason=why))
     for arch in PAIR:
         work = f"size of the int8 file, {NAMES[arch]}"
         tasks = f"size {arch} int8", f"size {arch}"
@@ -163,7 +162,7 @@ def all_rows() -> list[Row]:
         named = f"batch_{arch}", work, EAGER, 2.0
         why = PASSES if arch == "flow" else "convolutions are float32 on both sides"
         parts = f"batch_parts {arch}", f"batch_parts {arch}"
-        rows.append(Row(*named, *tasks, share=0.6, alike=same_answers, parts=parts, reason=why))
+        rows.append(Row(*named, *tasks, share=0.6, compare=same_answers, parts=parts, reason=why))
     for arch, batch in (("flow", "10"), ("siamese", "6")):
         work = f"training step at 224, {NAMES[arch]}, {batch} clips"
         task = f"train {arch} {batch}"
@@ -174,7 +173,7 @@ def all_rows() -> list[Row]:
         *rows,
         Row(
             *("flow", "flow alone, LiteRT, two threads", "OpenCV", 1, "flow", "flow"),
-            alike=same_flow,
+            compare=same_flow,
             parts=("flow_parts", "flow_parts"),
             reason=PASSES,
         ),
@@ -183,7 +182,7 @@ def all_rows() -> list[Row]:
             own="folds",
             share=0.4,
             unit="s",
-            alike=same_accuracy,
+            compare=same_accuracy,
         ),
         Row(
             *("loso_fresh", "LOSO, 26 folds, STSTNet", "a fresh Keras model a fold"),
@@ -192,7 +191,7 @@ def all_rows() -> list[Row]:
             own="folds",
             share=0.4,
             unit="s",
-            alike=same_accuracy,
+            compare=same_accuracy,
             parts=("loso_parts", "loso_fresh_parts"),
             reason=FOLDS,
         ),
@@ -202,12 +201,12 @@ def all_rows() -> list[Row]:
             side="ours",
             share=0.6,
             unit="s",
-            alike=same_number,
+            compare=same_number,
         ),
         Row(
             *("read", "read the built data set at 224 again", "JPEGs by OpenCV in a DataLoader"),
             *(1.5, "read", "read"),
-            alike=same_brightness,
+            compare=same_brightness,
             parts=("read_parts", "read_parts"),
             reason=READING,
         ),
@@ -246,7 +245,7 @@ def measure(row: Row, workers: Mapping[str, Worker], rounds: int) -> dict[str, o
         Seconds of both (or MB), ratios of all rounds, and how far the answers agree.
     """
     ours, theirs = workers[row.own](row.ours), workers[row.side](row.theirs)
-    agreement, alike = row.alike(ours, theirs) if row.alike else ("", True)
+    agreement, equal = row.compare(ours, theirs) if row.compare else ("", True)
     if row.unit == "MB":
         assert ours.value is not None
         assert theirs.value is not None
@@ -269,7 +268,7 @@ def measure(row: Row, workers: Mapping[str, Worker], rounds: int) -> dict[str, o
         "ratios": ratios,
         "ratio": ratio,
         "agreement": agreement,
-        "alike": alike,
+        "equal": equal,
         "reason": row.reason,
         "parts": {} if ratio >= row.aim else measure_parts(row, workers, rounds),
     }
@@ -280,10 +279,10 @@ def measure_parts(
 ) -> dict[str, dict[str, float]]:
     """Time the parts of a row in turns; return the median seconds of each, by side and name."""
     sides = {"ours": (workers[row.own], row.parts[0]), "theirs": (workers[row.side], row.parts[1])}
-    asked = {side: (worker, task) for side, (worker, task) in sides.items() if task}
-    found: dict[str, list[dict[str, float]]] = {side: [] for side in asked}
+    tasks = {side: (worker, task) for side, (worker, task) in sides.items() if task}
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in tasks}
     for number in range(max(3, round(rounds * row.share)) + 1):
-        for side, (worker, task) in asked.items():
+        for side, (worker, task) in tasks.items():
             parts = worker(task).parts
             assert parts is not None
             if number:  # the first is not counted
@@ -300,8 +299,8 @@ def measure_start() -> dict[str, dict[str, object]]:
     program = str(Path(sys.executable).with_name("casme-tf"))
     imports, helps = [], []
     for _ in range(6):
-        told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-        imports.append(float(told.stdout))
+        printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+        imports.append(float(printed.stdout))
         start = time.perf_counter()
         subprocess.run([program, "--help"], check=True, capture_output=True)
         helps.append(time.perf_counter() - start)
@@ -335,7 +334,7 @@ class Done:
             temporary.write_text(json.dumps(kept, indent=2) + "\n")
 
     def forget(self) -> None:
-        """Let the next run measure everything anew."""
+        """Let the next run measure everything again."""
         self._path.unlink(missing_ok=True)
 
 
@@ -371,17 +370,18 @@ def main(arguments: Arguments) -> None:
         worker.close()
     starts = {} if arguments.rows else measure_start()
     costs = [] if arguments.rows else measure_growth(folder)
+    print(f"{processor()}, {os.cpu_count()} cores")
     print(describe(rows, starts))
     if costs:
         print(f"\n{describe_growth(costs)}")
-    told = {
+    report = {
         "rows": rows,
         "starts": starts,
         "growth": [asdict(cost) for cost in costs],
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine()},
+        "machine": {"cores": os.cpu_count(), "processor": processor()},
         "versions": _versions(),
     }
-    (folder / "benchmarks.json").write_text(json.dumps(told, indent=2) + "\n")
+    (folder / "benchmarks.json").write_text(json.dumps(report, indent=2) + "\n")
     if not arguments.rows:
         done.forget()
     draw(rows, costs, folder / "benchmarks.png")

@@ -3,8 +3,8 @@
     python scripts/benchmarks/folds.py
 
 Both take the same clips, folds, mirrored copies, batches, epochs and weights of classes, in turns
-in one process, and both are asked about the same clips. Motion is drawn at random, with a mark of
-the class in it, in the shape of CASME II: 255 clips of 26 people. Prints seconds and the ratio of
+in one process, and both predict the same clips. Motion is drawn at random, with a mark of
+the class in it, in the shape of CASME II: 255 clips of 26 subjects. Prints seconds and the ratio of
 each round, and the accuracy of both.
 """
 
@@ -38,7 +38,7 @@ class Arguments:
     epochs: int = 40
     """Epochs of each fold."""
     folds: int = 26
-    """Number of people, one fold each."""
+    """Number of subjects, one fold each."""
     rounds: int = 3
     """How often both are timed."""
     workers: int = os.cpu_count() or 1
@@ -54,11 +54,13 @@ class Clips:
     subjects: np.ndarray
 
 
-def draw_clips(people: int) -> Clips:
-    """Draw 255 clips, as unevenly over people as in CASME II."""
+def draw_clips(subject_count: int) -> Clips:
+    """Draw 255 clips, as unevenly over subjects as in CASME II."""
     rng = np.random.default_rng(0)
-    shares = rng.dirichlet(np.full(people, 3.0))
-    subjects = np.concatenate([np.arange(people), rng.choice(people, 255 - people, p=shares)])
+    shares = rng.dirichlet(np.full(subject_count, 3.0))
+    subjects = np.concatenate(
+        [np.arange(subject_count), rng.choice(subject_count, 255 - subject_count, p=shares)]
+    )
     labels = rng.integers(0, CLASSES, 255)
     motion = rng.normal(size=(255, 28, 28, 3)) * [0.2, 0.2, 0.01]
     for clip, label in enumerate(labels):
@@ -125,8 +127,8 @@ def main(arguments: Arguments) -> None:
             seconds[name] = time.perf_counter() - start
             accuracy[name] = accuracy_score(clips.labels, answers)
         ratios.append(seconds["fresh Keras models"] / seconds["ours"])
-        told = ", ".join(f"{n} {s:.1f} s (accuracy {accuracy[n]:.3f})" for n, s in seconds.items())
-        print(f"round {number}: {told}; {ratios[-1]:.1f} times as fast", flush=True)
+        times = ", ".join(f"{n} {s:.1f} s (accuracy {accuracy[n]:.3f})" for n, s in seconds.items())
+        print(f"round {number}: {times}; {ratios[-1]:.1f} times as fast", flush=True)
     print(
         f"median of {arguments.rounds} rounds: {np.median(ratios):.1f} times as fast as a fresh "
         f"Keras model for each of {arguments.folds} folds of {arguments.epochs} epochs"

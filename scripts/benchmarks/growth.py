@@ -2,7 +2,7 @@
 
     python scripts/benchmarks/growth.py build/benchmark
 
-A small drawn corpus is multiplied by giving its clips to further people, which costs no drawing.
+A small drawn corpus is multiplied by giving its clips to further subjects, which costs no drawing.
 Each stage runs in a process of its own, whose memory is looked at twenty times a second.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
-PEOPLE, CLIPS, FRAMES, SEED = 8, 64, 4, 32
+SUBJECTS, CLIPS, FRAMES, SEED = 8, 64, 4, 32
 FACTORS = (1, 16, 156)
 KERNEL_CLIPS = 2000  # the kernel of more takes too long here
 SHEET = "CASME2-coding-stand-in.xlsx"
@@ -56,7 +56,7 @@ def measure_growth(folder: Path) -> list[Cost]:
     """
     small = folder / "growth-1"
     if not small.exists():
-        options = {"subjects": PEOPLE, "clips": CLIPS, "frames": FRAMES, "seed": SEED}
+        options = {"subjects": SUBJECTS, "clips": CLIPS, "frames": FRAMES, "seed": SEED}
         flags = [f"--{name}={value}" for name, value in options.items()]
         run(program("casme-tf"), "synthesize", f"--out={small}", *flags)
     multiply(small, small, 1)
@@ -118,7 +118,7 @@ clips = ClipInputs(load_pairs(Path(sys.argv[1]), 224).frames, workers=os.cpu_cou
 np.save(sys.argv[2], clips.uv_strain["motion"])
 """
 
-# Copies of a clip are told apart by noise, or they would be refused in two parts of a fold.
+# Copies of a clip differ by noise; equal ones would be refused in two parts of a fold.
 FOLD = """
 import sys
 import numpy as np
@@ -144,19 +144,19 @@ def program(name: str) -> Path:
 
 
 def multiply(small: Path, out: Path, factor: int) -> None:
-    """Give every clip of a corpus to `factor` people, by links to its frames.
+    """Give every clip of a corpus to `factor` times as many subjects, by links to its frames.
 
     Args:
         small: A drawn corpus, which is left with a sheet `coding.csv` as well.
         out: The corpus to make.
-        factor: How many times as many people.
+        factor: How many times as many subjects.
     """
     sheet = pd.read_excel(small / SHEET, dtype=str, header=None).fillna("")
     header, rows = sheet.iloc[0].tolist(), sheet.iloc[1:].to_numpy().tolist()
     many = []
     for copy in range(factor):
         for row in rows:
-            number = int(row[0]) + copy * PEOPLE
+            number = int(row[0]) + copy * SUBJECTS
             many.append([f"{number:02d}", *row[1:]])
             if out != small:
                 source = small / "CASME2-RAW" / f"sub{int(row[0]):02d}" / row[1]
@@ -173,15 +173,15 @@ def run(*command: object) -> tuple[float, float]:
     words = [str(word) for word in command]
     most = 0.0
     start = time.perf_counter()
-    with tempfile.TemporaryFile() as told:
-        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=told)
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors)
         while process.poll() is None:
             most = max(most, own_memory(process.pid))
             time.sleep(0.05)
         seconds = time.perf_counter() - start
         if process.returncode:
-            told.seek(0)
-            error = told.read().decode(errors="replace")[-1000:]
+            errors.seek(0)
+            error = errors.read().decode(errors="replace")[-1000:]
             raise SystemExit(f"{' '.join(words)} failed:\n{error}")
     return seconds, most
 

@@ -22,7 +22,7 @@ def time_operators(run: Callable[[], object], kinds: Mapping[str, tuple[str, ...
         kinds: Parts of an operator's path or type, by name of the kind; the first that fits counts.
 
     Returns:
-        Seconds by kind, and those of all others as `OTHER`. Operators that run beside one another
+        Seconds by kind, and those of all others as `OTHER`. Operators that run at the same time
         count each.
     """
     with tempfile.TemporaryDirectory() as folder:

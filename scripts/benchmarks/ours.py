@@ -37,7 +37,7 @@ SIZE, THREADS = 224, 2
 
 
 class Side:
-    """What the benchmark asks for, by name.
+    """Tasks of the benchmark, by name.
 
     Args:
         folder: The benchmark's folder, from `drawn_data.py`.

@@ -35,7 +35,7 @@ def draw_flow(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
 
 
 class Side:
-    """What the benchmark asks for, by name.
+    """Tasks of the benchmark, by name.
 
     Args:
         folder: The benchmark's folder, with what the other side has written.
@@ -76,7 +76,7 @@ class Side:
         return Answer(seconds / pairs, answer=torch.cat(answers).numpy())
 
     def pair(self, arch: str) -> Answer:
-        """One pair at a time, flow by OpenCV beside the network."""
+        """One pair at a time, flow by OpenCV before the network."""
         return self._answer(arch, 40, 1)
 
     def batch(self, arch: str) -> Answer:
@@ -148,8 +148,8 @@ class Side:
             seconds.append(np.diff([*moments, time.perf_counter()]))
         parts = np.median(seconds[1:], axis=0)
         names = "forward", "gradients", "Adam"
-        told = dict(zip(names, parts.tolist(), strict=True))
-        return Answer(float(np.median(np.sum(seconds[1:], axis=1))), parts=told)
+        medians = dict(zip(names, parts.tolist(), strict=True))
+        return Answer(float(np.median(np.sum(seconds[1:], axis=1))), parts=medians)
 
     def loso(self) -> Answer:
         """All folds of STSTNet, one after the other."""
@@ -190,7 +190,7 @@ class Side:
 
 
 def fit_ststnet(
-    motion: np.ndarray, labels: np.ndarray, asked: np.ndarray, epochs: int = 40, batch: int = 32
+    motion: np.ndarray, labels: np.ndarray, tested: np.ndarray, epochs: int = 40, batch: int = 32
 ) -> np.ndarray:
     """Fit on one fold's training clips and their mirrored copies; answer for the others."""
     torch.manual_seed(0)
@@ -208,11 +208,11 @@ def fit_ststnet(
             (loss * weights[y[rows]]).mean().backward()
             optimizer.step()
     with torch.inference_mode():
-        return model.eval()(torch.from_numpy(asked).permute(0, 3, 1, 2)).argmax(1).numpy()
+        return model.eval()(torch.from_numpy(tested).permute(0, 3, 1, 2)).argmax(1).numpy()
 
 
 class JpegPairs(torch.utils.data.Dataset):
-    """Prepared pairs, decoded by OpenCV when they are asked for."""
+    """Prepared pairs, decoded by OpenCV at each access."""
 
     def __init__(self, files: list[tuple[str, str]]) -> None:
         cv2.setNumThreads(0)

@@ -22,7 +22,7 @@ def describe(rows: Mapping[str, Mapping], starts: Mapping[str, Mapping]) -> str:
         low, high = min(row["ratios"]), max(row["ratios"])
         reached = row["ratio"] >= row["aim"]
         mark = "" if reached else "  SHORT"
-        mark += "" if row["alike"] else "  OTHER ANSWERS"
+        mark += "" if row["equal"] else "  OTHER ANSWERS"
         lines.append(
             f"{row['work']:42}{row['alternative']:34}{own:>7.1f} {row['unit']:<2}"
             f"{other:>7.1f} {row['unit']:<2}{row['aim']:>6.1f}×{row['ratio']:>7.2f}×"
@@ -47,11 +47,11 @@ def describe(rows: Mapping[str, Mapping], starts: Mapping[str, Mapping]) -> str:
 
 def _explain(row: Mapping) -> str:
     """Say why a row falls short, with what its parts take."""
-    told = f"; {row['reason']}" if row["reason"] else ""
+    text = f"; {row['reason']}" if row["reason"] else ""
     for side, parts in row["parts"].items():
         each = (f"{name} {_milliseconds(seconds)}" for name, seconds in parts.items())
-        told += f"\n    {side}, ms: {', '.join(each)}"
-    return told
+        text += f"\n    {side}, ms: {', '.join(each)}"
+    return text
 
 
 def _milliseconds(seconds: float) -> str:
@@ -74,7 +74,7 @@ def describe_growth(costs: list[Cost]) -> str:
 
 
 def draw(rows: Mapping[str, Mapping], costs: list[Cost], path: Path) -> None:
-    """Draw ratios beside their aims, and cost over size."""
+    """Draw ratios and their aims, and cost over size."""
     figure = Figure(figsize=(11, 0.42 * len(rows) + 4.2), layout="constrained")
     heights = [0.42 * len(rows) + 0.8, 3.2]
     upper, lower = np.atleast_1d(np.asarray(figure.subfigures(2, 1, height_ratios=heights)))
@@ -82,7 +82,7 @@ def draw(rows: Mapping[str, Mapping], costs: list[Cost], path: Path) -> None:
         axes = upper.subplots()
         for place, row in enumerate(rows.values()):
             low, high = min(row["ratios"]), max(row["ratios"])
-            good = row["ratio"] >= row["aim"] and row["alike"]
+            good = row["ratio"] >= row["aim"] and row["equal"]
             color = "#1f6f8b" if good else "#d0743c"
             axes.barh(place, row["ratio"], color=color, height=0.6)
             axes.plot([low, high], [place, place], color="black", linewidth=1)

@@ -1,4 +1,4 @@
-"""The exported page in Chromium beside LiteRT in Python, on the same pair, in turns.
+"""The exported page in Chromium and LiteRT in Python, on the same pair, in turns.
 
     python scripts/benchmarks/web_page.py --rounds 20
 
@@ -61,21 +61,21 @@ LOAD = """async () => {
   const { loadModel, loadRuntime } = await import("./model.js");
   await loadRuntime();
   const facts = await (await fetch("model.json")).json();
-  window.ask = await loadModel(facts.recognizer, facts.files[facts.recognizer]);
+  window.run = await loadModel(facts.recognizer, facts.files[facts.recognizer]);
   window.frames = [0, 1].map((shift) => (
     new Uint8Array(224 * 224 * 3).map((_, i) => (7919 * i + shift) % 251)));
 }"""
 MODEL = """async () => {
   const [onset, apex] = window.frames.map((frame) => [frame, [1, 224, 224, 3]]);
   const began = performance.now();
-  await window.ask({ onset, apex });
+  await window.run({ onset, apex });
   return performance.now() - began;
 }"""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Time the page beside Python."""
+    """Time the page and Python."""
 
     rounds: int = 20
     """Answers of each kind."""
@@ -131,14 +131,14 @@ def main(arguments: Arguments) -> None:
             artifact = ShippedArtifact(threads=1)
             onset = read_rgb(files["onset"])
 
-            def ask() -> Any:
+            def answer_pair() -> Any:
                 return recognizer.pair(onset, read_rgb(files["apex"]))
 
-            crops = {key: crop[None] for key, crop in ask().crops.items()}
+            crops = {key: crop[None] for key, crop in answer_pair().crops.items()}
             for _ in range(arguments.rounds):
                 spent, found = page.evaluate(ANSWER)
                 times.setdefault("answer, Chromium", []).append(spent)
-                spent, answer = milliseconds(ask)
+                spent, answer = milliseconds(answer_pair)
                 times.setdefault("answer, Python", []).append(spent)
                 times.setdefault("model alone, Chromium", []).append(other.evaluate(MODEL))
                 spent, _ = milliseconds(lambda: artifact(crops))

@@ -1,8 +1,8 @@
 """How `scripts/benchmarks/benchmark.py` and the two sides that it measures talk to each other.
 
 Each side is a process of its own, which keeps its models and waits while the other is measured.
-A task is a line with its name and arguments; the answer is a line of JSON, with arrays in a file
-beside.
+A task is a line with its name and arguments; the answer is a line of JSON, with arrays in a
+file.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def serve(make_side: Callable[[Path], Any]) -> None:
         done = getattr(side, task)(*arguments)
         if done.answer is not None:
             np.save(file, done.answer)
-        told = {"seconds": done.seconds, "value": done.value, "parts": done.parts}
-        told["answer"] = None if done.answer is None else str(file)
-        print(json.dumps(told), file=channel)
+        message = {"seconds": done.seconds, "value": done.value, "parts": done.parts}
+        message["answer"] = None if done.answer is None else str(file)
+        print(json.dumps(message), file=channel)
     file.unlink(missing_ok=True)
 
 
@@ -105,9 +105,9 @@ class Worker:
         if not line:
             tail = "\n".join(self._log.read_text(errors="replace").splitlines()[-5:])
             raise SystemExit(f"{self._name} ended in {task}; the end of {self._log}:\n{tail}")
-        told = json.loads(line)
-        answer = None if told["answer"] is None else np.load(told["answer"])
-        return Answer(told["seconds"], told["value"], answer, told["parts"])
+        message = json.loads(line)
+        answer = None if message["answer"] is None else np.load(message["answer"])
+        return Answer(message["seconds"], message["value"], answer, message["parts"])
 
     def close(self) -> None:
         """End the process."""

@@ -67,7 +67,7 @@ def training_batches(
     Args:
         steps: Number of batches.
         batch_size: Fields a batch.
-        bank: Fields of painted pairs, moved and mirrored anew each time; None for none.
+        bank: Fields of painted pairs, moved and mirrored at random each time; None for none.
         seed: Seed of everything random.
         ingredients: What varies.
 

@@ -89,7 +89,7 @@ class ApexErrors:
 def measure_apex(config: MeasureApexConfig) -> ApexErrors:
     """Render a corpus's clips with more and more noise and head motion, and spot their apexes.
 
-    Clips run from onset to offset, and this is told to the methods, as it is in preparation.
+    Clips run from onset to offset, and the methods know this, as it is in preparation.
 
     Args:
         config: Which corpus and how much; see `MeasureApexConfig`.
@@ -156,7 +156,7 @@ def apex_figure(measured: ApexErrors) -> Figure:
 def _measure_clip(
     task: tuple[Path, int, list[tuple[float, float]]],
 ) -> list[dict[str, object]]:
-    """Spot the apex of one clip, rendered anew at every level."""
+    """Spot the apex of one clip, rendered again at every level."""
     corpus, index, levels = task
     schedule = load_schedule(corpus)
     clip = schedule.clips[index]

@@ -75,7 +75,7 @@ class Measured:
         figures: By scheme, the figures on the undisturbed clips, as from `results.summarize`.
         units: One row an action unit that occurs: its clips, precision, recall and F1.
         sensitivity: One row a scheme, disturbance and amount.
-        seen: How many clips of how many people.
+        seen: Number of clips and subjects.
         real: What `measure_real` returns; None if no real clips were measured.
     """
 
@@ -232,7 +232,7 @@ def disturb_corpus(root: Path, *, limit: int | None = None, seed: int = 0) -> Di
 
 
 def judge(disturbed: Disturbed, weights: Path) -> Measured:
-    """Ask a recognizer about motion of a corpus.
+    """Run a recognizer on the motion of a corpus.
 
     Args:
         disturbed: From `disturb_corpus`.
@@ -241,7 +241,7 @@ def judge(disturbed: Disturbed, weights: Path) -> Measured:
     clips, motion = disturbed.clips, disturbed.motion
     acts = _true_units(clips)
     detector = motion_net.load_action_units(weights=weights)
-    told = {key: detector(x)["action_units"].numpy() for key, x in motion.items()}
+    predicted = {key: detector(x)["action_units"].numpy() for key, x in motion.items()}
     figures, rows = {}, []
     for name, scheme in motion_net.SCHEMES.items():
         model = motion_net.load(name, weights=weights)
@@ -263,15 +263,15 @@ def judge(disturbed: Disturbed, weights: Path) -> Measured:
                     "confidence": sure.mean(),
                     "called clear": (sure >= clear).mean(),
                     "same answer": (likely == usual).mean(),
-                    "units F1": _unit_f1(acts, told[key]) if expressed else np.nan,
+                    "units F1": _unit_f1(acts, predicted[key]) if expressed else np.nan,
                 }
             )
-    people = len({clip.subject for clip in clips})
+    subjects = len({clip.subject for clip in clips})
     return Measured(
         figures,
-        _unit_table(acts, told[UNDISTURBED]),
+        _unit_table(acts, predicted[UNDISTURBED]),
         pd.DataFrame(rows),
-        f"{len(clips)} stand-in clips of {people} drawn people",
+        f"{len(clips)} stand-in clips of {subjects} drawn subjects",
     )
 
 
@@ -311,14 +311,14 @@ def _unit_table(acts: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     for j, unit in enumerate(ACTION_UNITS):
         if unit == BLINK or not acts[:, j].any():
             continue
-        truth, told = acts[:, j], probabilities[:, j] >= 0.5
+        truth, predicted = acts[:, j], probabilities[:, j] >= 0.5
         rows.append(
             {
                 "unit": unit,
                 "clips": int(truth.sum()),
-                "precision": precision_score(truth, told, zero_division=0),
-                "recall": recall_score(truth, told),
-                "F1": f1_score(truth, told, zero_division=0),
+                "precision": precision_score(truth, predicted, zero_division=0),
+                "recall": recall_score(truth, predicted),
+                "F1": f1_score(truth, predicted, zero_division=0),
             }
         )
     return pd.DataFrame(rows)

@@ -35,7 +35,7 @@ FALSE_ALARMS = 0.1
 """Share of fields without an expression that may pass for a clear one; it sets the thresholds."""
 
 HELD_OUT = 4000
-"""Drawn fields that nothing is trained on, for the thresholds; beside a quarter as many painted."""
+"""Drawn fields that nothing is trained on, for the thresholds; with a quarter as many painted."""
 
 _HELD_OUT_SEED = 2**31 - 1  # no training may have it
 
@@ -160,10 +160,10 @@ def _fit(
     batches = training_batches(config.steps, config.batch_size, bank, config.seed, ingredients)
     with progress(total=config.steps, desc="training", unit="step") as bar:
         for step, (motion, truth) in enumerate(batches):
-            told: dict[str, Any] = model.train_on_batch(motion, truth, return_dict=True)
+            logs: dict[str, Any] = model.train_on_batch(motion, truth, return_dict=True)
             bar.update()
             if step % _TOLD_EVERY == _TOLD_EVERY - 1:
-                bar.set_postfix(loss=f"{told['loss']:.3f}")
+                bar.set_postfix(loss=f"{logs['loss']:.3f}")
                 model.reset_metrics()
 
 

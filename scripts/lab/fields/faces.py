@@ -38,7 +38,7 @@ class Faces:
 
 
 def draw_faces(count: int, ingredients: Ingredients, rng: np.random.Generator) -> Faces:
-    """Draw proportions, wider than the corpus's people differ.
+    """Draw proportions, wider than the corpus's subjects differ.
 
     Args:
         count: Number of faces.

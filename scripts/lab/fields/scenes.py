@@ -84,9 +84,11 @@ def draw_scenes(
     nothing = (rng.random(count) < NOTHING_SHARE) & ingredients.nothing
     field = np.where(nothing[:, None, None, None], np.float32(0), expression)
 
-    odd = np.flatnonzero(nothing & (kind == _OTHER))
-    other = other_field(rng.integers(len(OTHER_KINDS), size=len(odd)), expression[odd], size, rng)
-    field[odd] = other * strength[odd, None, None, None].astype(np.float32)
+    others = np.flatnonzero(nothing & (kind == _OTHER))
+    other = other_field(
+        rng.integers(len(OTHER_KINDS), size=len(others)), expression[others], size, rng
+    )
+    field[others] = other * strength[others, None, None, None].astype(np.float32)
 
     lids = (nothing & (kind == _LIDS)) | ((rng.random(count) < LIDS_SHARE) & ~nothing)
     blink, gaze = _draw_lids(count, rng)
