@@ -3,11 +3,12 @@
     make bench
 
 The other side is PyTorch 2 on the processor (eager, float32) and OpenCV, in an environment of its
-own that this script makes; nothing of it is needed by users or tests. Both get the same
-inputs, weights and threads; of each row both sides are run once unmeasured, then in turns, and the ratio is taken round by round. Of a row that falls short the parts are timed too. Prints the
-table, and writes benchmarks.json and benchmarks.png. Drawn data throughout. Other work on the
-machine makes ratios unreliable. It takes 40 minutes on two idle cores; interrupted, it goes on from
-the last whole row when run again.
+own that this script makes; nothing of it is needed by users or tests. Both get the same inputs,
+weights and threads; of each row both sides are run once unmeasured, then in turns, and the ratio is
+taken round by round. Of a row that falls short the parts are timed too. Prints the table, and
+writes benchmarks.json and benchmarks.png. Drawn data throughout. Other work on the machine makes
+ratios unreliable. It takes 40 minutes on two idle cores; interrupted, it goes on from the last
+whole row when run again.
 """
 
 from __future__ import annotations
