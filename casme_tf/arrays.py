@@ -10,6 +10,9 @@ import numpy as np
 
 from casme_tf.errors import UserError
 
+PAIR = ("onset", "apex")
+"""Names of the two frames, in the order in which they were filmed."""
+
 Pair = dict[str, np.ndarray]
 """`onset` and `apex`, each `(n, S, S, 3)` uint8 RGB."""
 

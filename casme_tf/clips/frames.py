@@ -1,4 +1,4 @@
-"""The frames of a clip, of a folder, a video file, a camera or from memory; and image files."""
+"""The frames of a clip, from a folder or from memory; image files: reading, resizing, coding."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".
 
 TO_CONVERT = frozenset({".heic", ".heif", ".avif", ".gif"})
 """Images that are not read: compressed as video, or with 256 colors."""
+
+Subsampling = Literal["4:4:4", "4:2:0"]
+
+JPEG_QUALITY = 100
+"""Quality of the frames we write. In a face of 280×340 px, coding at 100 makes a motion of
+0.0055 px on average; at 98 it is 0.007, at 95 0.009 and at 90 0.016. A frame takes 100 to 144 kB,
+where at 90 it takes 28. Measured by `scripts/lab/measure_jpeg.py`."""
+
+JPEG_SUBSAMPLING: Subsampling = "4:4:4"
+"""Chroma in full: motion, which is seen in gray, is the same with 4:2:0, but color is off by
+0.5 gray levels in place of 0.8 to 1.5."""
 
 # Pillow would try all its plugins whatever a file is called; that of EPS starts Ghostscript.
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
@@ -108,18 +119,6 @@ def _too_large(path: Path, received: str) -> str:
 def resize(frame: np.ndarray, size: int) -> np.ndarray:
     """Resize a frame as the input pipeline does, without TensorFlow."""
     return np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR))
-
-
-Subsampling = Literal["4:4:4", "4:2:0"]
-
-JPEG_QUALITY = 100
-"""Quality of the frames we write. In a face of 280×340 px, coding at 100 makes a motion of
-0.0055 px on average; at 98 it is 0.007, at 95 0.009 and at 90 0.016. A frame takes 100 to 144 kB,
-where at 90 it takes 28. Measured by `scripts/lab/measure_jpeg.py`."""
-
-JPEG_SUBSAMPLING: Subsampling = "4:4:4"
-"""Chroma in full: motion, which is seen in gray, is the same with 4:2:0, but color is off by
-0.5 gray levels in place of 0.8 to 1.5."""
 
 
 def encode_jpeg(

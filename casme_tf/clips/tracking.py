@@ -37,6 +37,14 @@ MIN_LIKENESS = 0.7
 """Least correlation of a crop with the one it was aligned to, -1…1. A face seen again, in noise of
 24 gray levels, has 0.9; another part of the picture about 0."""
 
+CUT = 12.0
+"""Mean difference of consecutive frames, gray levels, in which a scene changes. Made small, a frame
+that moved by 3 px differs by 9 at most; mirrored ones by 47."""
+
+MOST_FRAMES = 1200
+"""Frames that a track keeps at most: 84 MB of crops."""
+
+_THUMBNAIL = (64, 48)  # to look for changes of scene
 _LONGEST_SIDE = 1280  # px; frames are made smaller to look for faces
 _WINDOW = (25, 25)  # of sparse flow, px
 _LEVELS = 3
@@ -167,16 +175,6 @@ def likeness(reference: np.ndarray, crop: np.ndarray) -> float:
     first, second = first - first.mean(), second - second.mean()
     norm = np.linalg.norm(first) * np.linalg.norm(second)
     return float(first @ second / norm) if norm > 0 else 0.0
-
-
-CUT = 12.0
-"""Mean difference of consecutive frames, gray levels, in which a scene changes. Made small, a frame
-that moved by 3 px differs by 9 at most; mirrored ones by 47."""
-
-_THUMBNAIL = (64, 48)
-
-MOST_FRAMES = 1200
-"""Frames that a track keeps at most: 84 MB of crops."""
 
 
 @dataclass(frozen=True)

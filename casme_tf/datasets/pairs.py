@@ -17,7 +17,7 @@ import pandas as pd
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from casme_tf.arrays import digest
+from casme_tf.arrays import PAIR, digest
 from casme_tf.datasets.built import frame_decoders, open_dataset
 from casme_tf.datasets.databases import DATABASES, database_of
 from casme_tf.datasets.prepared import SHEET, STAND_IN
@@ -33,7 +33,6 @@ _FIELDS = ("subject", "clip", "emotion", "objective", "action_units", "apex_sour
 COMPOSITE = "composite"
 """The corpus of clips of several databases."""
 
-PAIR = ("onset", "apex")
 _RESIZING = 1  # raise it when `resize_frame` gives other pixels
 _NAMED = 5  # clips that a note names
 

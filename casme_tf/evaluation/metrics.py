@@ -1,6 +1,6 @@
 """Figures of merit from arrays of predictions, with their uncertainty over subjects.
 
-And whether probabilities mean what they say: of clips answered with 0.7, is 0.7 right?
+Calibration as well: of clips predicted with a probability of 0.7, are 70% right?
 """
 
 from __future__ import annotations
@@ -496,7 +496,7 @@ def consistency(
     Args:
         confidence: `(n,)` probability of the class answered for each clip.
         edges: `(bins + 1,)` edges of the bins, rising from 0 to 1; a value on an edge belongs to
-            the bin below, as for `calibration.reliability`.
+            the bin below, as for `reliability`.
         draws: Number of draws. Default 2000.
         seed: Seed of the draws. Default 0.
 

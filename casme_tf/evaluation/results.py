@@ -17,12 +17,6 @@ from casme_tf.datasets.splits import PROTOCOLS
 from casme_tf.errors import UserError, command
 from casme_tf.evaluation import metrics
 from casme_tf.evaluation.comparison import join_predictions
-from casme_tf.evaluation.metrics import (
-    brier_score,
-    coverage,
-    expected_calibration_error,
-    reliability,
-)
 from casme_tf.evaluation.settings import BASELINES
 from casme_tf.files import atomic_file
 from casme_tf.runs import CONFIG, METRICS, PREDICTIONS, RunRecord
@@ -157,7 +151,7 @@ def measure(
     y_true, y_pred = (predictions[name].map(index).to_numpy() for name in ("y_true", "y_pred"))
     probabilities = predictions[list(classes)].to_numpy(dtype=float)
     largest = largest_class or classes[int(np.bincount(y_true).argmax())]
-    bins = reliability(y_true, probabilities)
+    bins = metrics.reliability(y_true, probabilities)
     return {
         "f1": "uf1: plain mean of the classes' F1 over the predictions of all folds together; "
         "weighted_f1: mean weighted by the number of clips of each class",
@@ -169,10 +163,10 @@ def measure(
             metrics.subject_table(y_true, y_pred, predictions["subject"].to_numpy())
         ),
         "calibration": {
-            "ece": expected_calibration_error(y_true, probabilities),
-            "brier": brier_score(y_true, probabilities),
+            "ece": metrics.expected_calibration_error(y_true, probabilities),
+            "brier": metrics.brier_score(y_true, probabilities),
             "bins": _records(bins),
-            "coverage": _records(coverage(y_true, probabilities)),
+            "coverage": _records(metrics.coverage(y_true, probabilities)),
         },
     }
 

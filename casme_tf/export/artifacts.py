@@ -25,6 +25,18 @@ __all__ = [
 
 _BATCH = 16
 
+SIGNATURE = "serving_default"
+"""What SavedModels and TFLite files answer pairs of frames by."""
+
+RECOGNIZER = Path(str(files("casme_tf"))) / "models" / "drawn_motion_net" / "recognizer.tflite"
+"""The recognizer of this package, next to the weights that `scripts/lab/write_recognizer.py` made
+it from."""
+
+FRAME = 224
+"""Side of its frames, px, that strengths refer to."""
+
+_SCHEMES = {scheme.name: scheme for scheme in (FOUR, MEGC3)}
+
 
 class Artifact(Protocol):
     """A model that predicts, whatever it is stored as.
@@ -63,7 +75,7 @@ class SavedModelArtifact:
         import tensorflow as tf
 
         self._loaded = tf.saved_model.load(str(path))
-        self._serve = self._loaded.signatures["serving_default"]
+        self._serve = self._loaded.signatures[SIGNATURE]
         self._constant = tf.constant
         _, inputs = self._serve.structured_input_signature
         self.frame_size = int(inputs["onset"].shape[1])
@@ -87,7 +99,7 @@ class LiteRTArtifact:
         from ai_edge_litert.interpreter import Interpreter
 
         self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
-        self._run = self._interpreter.get_signature_runner("serving_default")
+        self._run = self._interpreter.get_signature_runner(SIGNATURE)
         self.frame_size = int(self._run.get_input_details()["onset"]["shape"][1])
         self.classes = read_labels(path)
 
@@ -171,17 +183,6 @@ def _lines(path: Path) -> tuple[str, ...]:
     return tuple(path.read_text().split("\n")[:-1])
 
 
-RECOGNIZER = "recognizer.tflite"
-"""The file, next to the weights that `python -m scripts.lab.write_recognizer` made it from."""
-
-FOLDER = Path(str(files("casme_tf"))) / "models" / "drawn_motion_net"
-FRAME = 224
-"""Side of the frames, px, that strengths refer to."""
-
-SIGNATURE = "serving_default"
-_SCHEMES = {scheme.name: scheme for scheme in (FOUR, MEGC3)}
-
-
 @dataclass(frozen=True)
 class Recognition:
     """What a pair of frames shows.
@@ -206,7 +207,7 @@ class Recognition:
 
 
 class ShippedArtifact:
-    """motion_net with the weights of this package, its flow inside; an `artifacts.Artifact`.
+    """motion_net with the weights of this package, its flow inside; an `Artifact`.
 
     Args:
         scheme: Classes: "four" (default), those of `labels.FOUR`, or "megc3", of `labels.MEGC3`.
@@ -238,9 +239,9 @@ class ShippedArtifact:
             )
         self.scheme = scheme
         self.classes = _SCHEMES[scheme].classes
-        training = json.loads((FOLDER / "training.json").read_text(encoding="utf-8"))
+        training = json.loads(RECOGNIZER.with_name("training.json").read_text(encoding="utf-8"))
         self.threshold: float = training["thresholds"][scheme]
-        self._interpreter = Interpreter(str(FOLDER / RECOGNIZER), num_threads=threads)
+        self._interpreter = Interpreter(str(RECOGNIZER), num_threads=threads)
         self._run = self._interpreter.get_signature_runner(SIGNATURE)
 
     def __call__(self, pair: Pair) -> np.ndarray:

@@ -18,6 +18,7 @@ import tensorflow as tf
 from casme_tf.datasets.built import frame_decoders
 from casme_tf.datasets.pairs import resize_frame
 from casme_tf.errors import UserError
+from casme_tf.export.artifacts import SIGNATURE
 from casme_tf.models import split_model
 from casme_tf.models.resnet50 import fold_batch_norm
 from casme_tf.progress import progress
@@ -26,7 +27,6 @@ from casme_tf.tflite_file import join_tflite
 
 __all__ = ["convert_tflite", "export_saved_model"]
 
-SERVE = "serving_default"
 SERVE_JPEG = "serve_jpeg"
 CLASS_NAMES = "class_names"
 LABELS_FILE = "assets.extra/labels.txt"
@@ -74,7 +74,7 @@ def export_saved_model(model: keras.Model, folder: Path, classes: Sequence[str])
         )
     archive = keras.export.ExportArchive()
     serve = archive.add_endpoint(
-        SERVE, _answer_frames(model, size), _pair_specs((None, size, size, 3), tf.uint8)
+        SIGNATURE, _answer_frames(model, size), _pair_specs((None, size, size, 3), tf.uint8)
     )
     archive.add_endpoint(
         SERVE_JPEG, _answer_encoded(serve, size, classes), _pair_specs((None,), tf.string)
@@ -227,7 +227,7 @@ def convert_tflite(
         x = dict(zip(inputs, features, strict=True))
         return {"probabilities": network(x if as_dictionary else x["image"], training=False)}
 
-    pair = [tf.TensorSpec((1, size, size, 3), tf.uint8, name) for name in ("onset", "apex")]
+    pair = _pair_specs((1, size, size, 3), tf.uint8)
     encode_pair = tf.function(encode, input_signature=pair)
 
     def calibration() -> Iterator[Tensors]:
@@ -253,7 +253,7 @@ def convert_recognizer(model: keras.Model) -> bytes:
     def answer(onset: tf.Tensor, apex: tf.Tensor) -> Tensors:
         return model({"onset": onset, "apex": apex}, training=False)
 
-    pair = [tf.TensorSpec((1, size, size, 3), tf.uint8, name) for name in ("onset", "apex")]
+    pair = _pair_specs((1, size, size, 3), tf.uint8)
     with tempfile.TemporaryDirectory(prefix="casme_tf_") as folder:
         _write_graph(Path(folder), answer, pair)
         return _convert(_converter(Path(folder)), "float32", lambda: iter(()))
@@ -263,13 +263,13 @@ def _write_graph(
     folder: Path, function: Callable[..., Tensors], specs: list[tf.TensorSpec]
 ) -> None:
     archive = keras.export.ExportArchive()
-    archive.add_endpoint(SERVE, function, specs)
+    archive.add_endpoint(SIGNATURE, function, specs)
     archive.write_out(str(folder), verbose=False)
 
 
 def _converter(folder: Path) -> Any:
     """Load a SavedModel to be converted, with builtin operators alone."""
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[SERVE])
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[SIGNATURE])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     return converter
 

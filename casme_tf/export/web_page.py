@@ -19,7 +19,7 @@ from typing import NamedTuple
 from casme_tf import __version__
 from casme_tf.clips.blazeface import find_model
 from casme_tf.errors import UserError
-from casme_tf.export.artifacts import FOLDER, RECOGNIZER, ShippedArtifact, load_artifact
+from casme_tf.export.artifacts import RECOGNIZER, ShippedArtifact, load_artifact
 from casme_tf.files import atomic_file, atomic_folder, locked
 from casme_tf.labels import ACTION_UNITS
 from casme_tf.progress import progress
@@ -129,12 +129,12 @@ def export_web(
         UserError: If the run has no TFLite file, LiteRT.js cannot be had, or the folder holds
             something else.
     """
-    model = FOLDER / RECOGNIZER if name is None else _published(run_folder(runs, name))
+    model = RECOGNIZER if name is None else _published(run_folder(runs, name))
     folder = out or (Path("web") if name is None else run_folder(runs, name) / "web")
     _require_own(folder)
     folder = folder.resolve()  # a link stays one
     models = {
-        RECOGNIZER: FOLDER / RECOGNIZER,
+        RECOGNIZER.name: RECOGNIZER,
         model.name: model,
         "face_short.tflite": find_model("short"),
         "face_full.tflite": find_model("full"),
@@ -214,7 +214,7 @@ def _facts(name: str | None, model: Path) -> dict[str, object]:
         "classes": list(artifact.classes),
         # A run's likeliest class is its answer; the recognizer knows when nothing is expressed.
         "threshold": shipped.threshold if name is None else 0,
-        "recognizer": RECOGNIZER,
+        "recognizer": RECOGNIZER.name,
         "recognizer_frame_size": shipped.frame_size,
         "action_units": list(ACTION_UNITS),
     }

@@ -10,9 +10,7 @@ import tensorflow as tf
 
 from casme_tf.layers.colors import Float32Layer
 
-__all__ = [
-    "UVStrain",
-]
+__all__ = ["NormalizeMotion", "UVStrain"]
 
 REFITS = 5  # after the plain fit; with a third of the field moving on its own, 5 settle
 TOLERANCE = 3.0  # times the median squared residual, where a vector's weight falls to a quarter
@@ -278,10 +276,8 @@ class NormalizeMotion(Float32Layer):
 
 def _slopes(field: tf.Tensor) -> tf.Tensor:
     """Return stretch along x, stretch along y and shear a cell, `(B, 3, n, n)`."""
-    size = field.shape[-1]
-    matrix = np.asarray(np.gradient(np.eye(size), axis=0), np.float32)
-    along_x = field @ matrix.T
-    along_y = tf.linalg.matrix_transpose(tf.linalg.matrix_transpose(field) @ matrix.T)
+    matrix = _gradient_matrix(np.arange(field.shape[-1]))
+    along_x, along_y = _rows(field, matrix), _columns(field, matrix)
     shear = 0.5 * (along_y[:, :1] + along_x[:, 1:])
     return tf.concat([along_x[:, :1], along_y[:, 1:], shear], axis=1)
 

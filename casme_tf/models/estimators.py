@@ -127,7 +127,7 @@ class ZeroShot(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Return `(n, C)` probabilities for `(n, 28 · 28 · 3)` flattened motion."""
         motion = np.asarray(X, np.float32).reshape(-1, SIZE, SIZE, 3)
-        return _model(self.classes, self.weights).predict(motion, verbose=0)
+        return _zero_shot_model(self.classes, self.weights).predict(motion, verbose=0)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Return `(n,)` classes: those of the largest probability."""
@@ -145,7 +145,7 @@ def require_drawn(classes: int, weights: str) -> None:
 
 
 @lru_cache
-def _model(classes: int, weights: str) -> keras.Model:
+def _zero_shot_model(classes: int, weights: str) -> keras.Model:
     return motion_model(classes=classes, weights=weights)
 
 

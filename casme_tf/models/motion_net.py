@@ -1,4 +1,7 @@
-"""The architecture motion_net: flow and strain on 28 × 28 cells, through a small network."""
+"""The architecture motion_net, and what it answers with the weights of this package.
+
+Flow and strain on 28 × 28 cells go through a small network; its weights are learned from drawings.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,9 @@ __all__ = [
     "threshold",
 ]
 
+FRAME = 224
+"""Side of a crop, px, that strengths refer to."""
+
 SIZE = 28
 """Side of the motion's image, cells."""
 
@@ -34,7 +40,10 @@ EMBEDDING = 80
 CONVOLUTIONS = ("half", "half_more", "quarter", "quarter_more", "narrow")
 """Names of the convolutions, in their order; the layer `…_norm` after each normalizes it."""
 
-CLASS_HEADS = {len(scheme.classes): scheme.name for scheme in (FOUR, MEGC3)}
+DRAWN_SCHEMES = {scheme.name: scheme for scheme in (FOUR, MEGC3)}
+"""The class schemes that the drawn weights answer in."""
+
+CLASS_HEADS = {len(scheme.classes): name for name, scheme in DRAWN_SCHEMES.items()}
 """Name of the head by its number of classes."""
 
 
@@ -61,7 +70,7 @@ def even_embedding(image: keras.KerasTensor, dropout: float) -> keras.KerasTenso
 def head_logits(embedding: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
     """Apply every head, without the last function of each."""
     lengths = {"action_units": len(ACTION_UNITS), "strengths": len(ACTION_UNITS), "expression": 1}
-    lengths |= {scheme.name: len(scheme.classes) for scheme in (FOUR, MEGC3)}
+    lengths |= {scheme.name: len(scheme.classes) for scheme in DRAWN_SCHEMES.values()}
     return {
         name: keras.layers.Dense(length, dtype="float32", name=name)(embedding)
         for name, length in lengths.items()
@@ -236,13 +245,6 @@ def pair_motion(frame_size: int, *, head_motion: str | None = None) -> keras.Mod
     return keras.Model(inputs, cells, name="motion")
 
 
-SCHEMES = {scheme.name: scheme for scheme in (FOUR, MEGC3)}
-"""The class schemes that it answers in."""
-
-FRAME = 224
-"""Side of a crop, px, that strengths refer to."""
-
-
 def load(scheme: str = "four", *, weights: Path | None = None) -> keras.Model:
     """Return the classifier of motion.
 
@@ -278,11 +280,12 @@ def load_recognizer(*, weights: Path | None = None) -> keras.Model:
     """Return the model from a pair of frames to all answers, its optical flow in the graph.
 
     Its outputs are `motion`, `expression`, `action_units`, `strengths` and, by the name of each of
-    `SCHEMES`, the probabilities of its classes; see `export.artifacts.Recognition`.
+    `DRAWN_SCHEMES`, the probabilities of its classes; see `export.artifacts.Recognition`.
     """
     image, heads = _heads(weights)
     answers = {
-        name: class_probabilities(heads[name], heads["expression"], f"_{name}") for name in SCHEMES
+        name: class_probabilities(heads[name], heads["expression"], f"_{name}")
+        for name in DRAWN_SCHEMES
     }
     answers |= {"expression": keras.ops.sigmoid(heads["expression"]), **_units(heads)}
     inputs = pair_inputs(FRAME)
@@ -313,9 +316,9 @@ def _units(heads: dict[str, keras.KerasTensor]) -> dict[str, keras.KerasTensor]:
 
 
 def _scheme(name: str) -> Scheme:
-    if name not in SCHEMES:
+    if name not in DRAWN_SCHEMES:
         raise UserError(
-            f"The scheme must be one of {', '.join(SCHEMES)}: other classes have no drawn "
+            f"The scheme must be one of {', '.join(DRAWN_SCHEMES)}: other classes have no drawn "
             f"emotions. Received: {name!r}."
         )
-    return SCHEMES[name]
+    return DRAWN_SCHEMES[name]

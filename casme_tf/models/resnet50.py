@@ -1,6 +1,6 @@
-"""ResNet50 without its last layer, and the two architectures of the original system around it.
+"""ResNet50 without its last layer, and the architectures flow and siamese around it.
 
-They are flow and siamese. Batch normalization is fused for training and folded for inference.
+Batch normalization is fused for training and folded for inference.
 """
 
 from __future__ import annotations
@@ -25,9 +25,17 @@ __all__ = [
     "siamese_head",
 ]
 
+FEATURES = 2048
+"""Length of the backbone's features."""
+
+IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
+_IMAGENET_MEAN_RGB = (123.68, 116.779, 103.939)
+# Keras's 0.99 needs thousands of steps to forget its start; trainings here have some hundred.
+_BATCH_NORM_MOMENTUM = 0.9
+
 
 def fuse_batch_norm(model: keras.Model, *, momentum: float) -> keras.Model:
-    """Copy a functional model, with weights, its batch normalisations fused."""
+    """Copy a functional model, with weights, its batch normalizations fused."""
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
         config = layer.get_config()
@@ -41,7 +49,7 @@ def fuse_batch_norm(model: keras.Model, *, momentum: float) -> keras.Model:
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
-    """Copy a functional model without batch normalisations that directly follow a convolution.
+    """Copy a functional model without batch normalizations that directly follow a convolution.
 
     At inference such a normalization scales and shifts each channel, which the convolution's own
     kernel and bias can do: the outputs of the copy are equal up to rounding, and it is faster.
@@ -116,12 +124,6 @@ def _fold(weights: list[np.ndarray], norm: keras.layers.BatchNormalization) -> l
     return [x.astype(np.float32) for x in (kernel * gain, (bias - mean) * gain + shift)]
 
 
-IMAGENET_FILE = "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
-_IMAGENET_MEAN_RGB = (123.68, 116.779, 103.939)
-# Keras's 0.99 needs thousands of steps to forget its start; trainings here have some hundred.
-BATCH_NORM_MOMENTUM = 0.9
-
-
 def resnet50_backbone(
     size: int, weights: str = "none", *, frozen: bool = False, name: str = "backbone"
 ) -> keras.Model:
@@ -133,7 +135,7 @@ def resnet50_backbone(
             `…_notop.h5`, or a `.keras` classifier trained with this package.
         frozen: It will not be trained. Random blocks are then left as they are; if it will be,
             they begin as identity, which features of random weights would suffer from.
-        name: Name of the model and prefix of nothing else.
+        name: Name of the model.
 
     Input shape:
         `(B, size, size, 3)` float32 RGB, 0…255.
@@ -165,7 +167,7 @@ def resnet50_backbone(
         _load_file(resnet, Path(weights))
     elif not frozen:
         _begin_as_identity(resnet)
-    resnet = fuse_batch_norm(resnet, momentum=BATCH_NORM_MOMENTUM)
+    resnet = fuse_batch_norm(resnet, momentum=_BATCH_NORM_MOMENTUM)
     return keras.Model(image, resnet(x), name=name)
 
 
@@ -270,9 +272,9 @@ def flow_classifier(
         TensorShape([2, 4])
     """
     inputs = pair_inputs(frame_size)
-    motion = _motion(frame_size, network_size)
+    motion = _flow_motion(frame_size, network_size)
     encoding = FlowToColor(whole_numbers=False, name="encoding")
-    network = _network(network_size, classes, weights, dropout)
+    network = _flow_image_network(network_size, classes, weights, dropout)
     return keras.Model(inputs, network(encoding(motion(inputs))), name="flow_classifier")
 
 
@@ -281,11 +283,11 @@ def flow_network(
 ) -> keras.Model:
     """Build the trained part, from flow `(B, network_size, network_size, 2)` named `flow`."""
     flow = keras.Input((network_size, network_size, 2), name="flow")
-    network = _network(network_size, classes, weights, dropout)
+    network = _flow_image_network(network_size, classes, weights, dropout)
     return keras.Model(flow, network(FlowToColor(whole_numbers=False)(flow)), name="flow_network")
 
 
-def _network(size: int, classes: int, weights: str, dropout: float) -> keras.Model:
+def _flow_image_network(size: int, classes: int, weights: str, dropout: float) -> keras.Model:
     """From the flow image to probabilities."""
     image = keras.Input((size, size, 3), name="flow_image")
     features = resnet50_backbone(size, weights)(image)
@@ -293,7 +295,7 @@ def _network(size: int, classes: int, weights: str, dropout: float) -> keras.Mod
     return keras.Model(image, head(features), name="network")
 
 
-def _motion(frame_size: int, network_size: int) -> keras.Model:
+def _flow_motion(frame_size: int, network_size: int) -> keras.Model:
     """From the pair to its flow `(B, network_size, network_size, 2)`, px at frame size."""
     inputs = pair_inputs(frame_size)
     gray = RGBToGray(name="gray")
@@ -368,10 +370,6 @@ def siamese_network(
     return keras.Model(frames, head({"onset": onset, "apex": apex}), name="network")
 
 
-FEATURES = 2048
-"""Length of the backbone's features."""
-
-
 def flow_head(*, classes: int = 4, dropout: float = 0.5) -> keras.Model:
     """Build what follows the backbone in the architecture `flow`.
 
@@ -442,7 +440,7 @@ def of_copies(head: keras.Model) -> keras.Model:
 
 def _standardize(x: keras.KerasTensor) -> keras.KerasTensor:
     return keras.layers.BatchNormalization(
-        momentum=BATCH_NORM_MOMENTUM, center=False, scale=False, name="standardize"
+        momentum=_BATCH_NORM_MOMENTUM, center=False, scale=False, name="standardize"
     )(x)
 
 

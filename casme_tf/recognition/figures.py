@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import matplotlib
@@ -14,10 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import SubplotSpec
 from matplotlib.ticker import MaxNLocator
 
+from casme_tf.arrays import PAIR
 from casme_tf.clips.apex import Spotting
 from casme_tf.clips.tracking import farneback
 from casme_tf.plotting import ACCENT, INK, PALE, STYLE
-from casme_tf.recognition.recognizer import PAIR, Answer
+
+if TYPE_CHECKING:
+    from casme_tf.recognition.recognizer import Answer
 
 _LABELS = {
     "flow": "motion since the onset,\n% of the eyes' distance",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from casme_tf.arrays import PAIR
 from casme_tf.clips.apex import Method, Spotting, spot_apex
 from casme_tf.clips.detector import Box, Face, FaceDetector, FaceRuntime, NoFaceError, crop_box
 from casme_tf.clips.frames import Frames, MemoryFrames, resize
@@ -29,6 +30,9 @@ from casme_tf.recognition.quality_checks import (
 )
 from casme_tf.runs import MODEL
 
+if TYPE_CHECKING:
+    from casme_tf.recognition.grad_cam import GradCam
+
 __all__ = [
     "ActionUnit",
     "Answer",
@@ -36,8 +40,11 @@ __all__ = [
     "Recognizer",
 ]
 
-PAIR = ("onset", "apex")
-"""Names of the two frames, in the order in which they were filmed."""
+DRAWN = "motion_net, weights learned from drawings"
+"""What answers if no model is named."""
+
+_SURE = 0.9  # score from which a face is upright; one that lies or hangs has less
+_UPRIGHT = 30.0  # degrees
 
 
 @dataclass(frozen=True)
@@ -167,17 +174,6 @@ class Answer:
         if self.action_units is not None:
             content["action_units"] = [vars(unit) for unit in self.action_units]
         return content
-
-
-if TYPE_CHECKING:
-    from casme_tf.recognition.grad_cam import GradCam
-
-
-_SURE = 0.9  # score from which a face is upright; one that lies or hangs has less
-_UPRIGHT = 30.0  # degrees
-
-DRAWN = "motion_net, weights learned from drawings"
-"""What answers if no model is named."""
 
 
 class Recognizer:

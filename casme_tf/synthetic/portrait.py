@@ -17,7 +17,7 @@ from casme_tf.synthetic.subject import FRAME_SIZE, Subject, bump, noise, step, s
 Window = tuple[slice, slice]
 
 
-def paint_eye(
+def _paint_eye(
     face: np.ndarray,
     x: np.ndarray,
     y: np.ndarray,
@@ -84,7 +84,7 @@ def paint_eye(
     skin[:] = _mix(skin, np.array([0.05, 0.04, 0.04], np.float32), 0.75 * hairs)
 
 
-def paint_brow(
+def _paint_brow(
     face: np.ndarray,
     x: np.ndarray,
     y: np.ndarray,
@@ -92,7 +92,7 @@ def paint_brow(
     side: int,
     rng: np.random.Generator,
 ) -> None:
-    """Paint a brow hair by hair; arguments as in `paint_eye`."""
+    """Paint a brow hair by hair."""
     center = (subject.x + side * subject.eye_x, subject.brow_y)
     window = _window(x, y, center, 62, 30)
     skin, px, py = face[window], x[window], y[window]
@@ -117,10 +117,10 @@ def paint_brow(
     skin[:] = _mix(skin, color, 0.72 * hairs)
 
 
-def paint_mouth(
+def _paint_mouth(
     face: np.ndarray, x: np.ndarray, y: np.ndarray, subject: Subject, rng: np.random.Generator
 ) -> None:
-    """Paint closed lips; arguments as in `paint_eye`."""
+    """Paint closed lips."""
     center = (subject.x, subject.mouth_y)
     window = _window(x, y, center, subject.mouth_width + 16, 34)
     skin, px, py = face[window], x[window], y[window]
@@ -148,8 +148,8 @@ def paint_mouth(
     skin *= (1 - 0.14 * shadow)[..., None]
 
 
-def paint_nostrils(face: np.ndarray, x: np.ndarray, y: np.ndarray, subject: Subject) -> None:
-    """Paint the nostrils and the shadow under the nose; arguments as in `paint_eye`."""
+def _paint_nostrils(face: np.ndarray, x: np.ndarray, y: np.ndarray, subject: Subject) -> None:
+    """Paint the nostrils and the shadow under the nose."""
     center = (subject.x, subject.nose_y)
     window = _window(x, y, center, subject.nose_width + 14, 26)
     skin, px, py = face[window], x[window], y[window]
@@ -193,7 +193,7 @@ def _strokes(
     return strokes(x.shape, starts, ends)
 
 
-def hair_behind(
+def _hair_behind(
     subject: Subject, x: np.ndarray, y: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paint the hair behind face and neck."""
@@ -208,10 +208,10 @@ def hair_behind(
     return 0.8 * strands, cover.astype(np.float32)
 
 
-def hair_in_front(
+def _hair_in_front(
     subject: Subject, x: np.ndarray, y: np.ndarray, radius: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Paint the hair over the forehead and temples; arguments and result as in `hair_behind`."""
+    """Paint the hair over the forehead and temples."""
     strands, comb, fine = _strands(subject, x, y, rng)
     across = (x - subject.x) / subject.half_width
     away = np.abs(across)
@@ -298,20 +298,20 @@ def paint_portrait(subject: Subject, rng: np.random.Generator) -> Portrait:
     rgb = np.zeros((height, width, 3), np.float32)
     alpha = np.zeros((height, width), np.float32)
 
-    behind, cover = hair_behind(subject, x, y, rng)
+    behind, cover = _hair_behind(subject, x, y, rng)
     _cover_with(rgb, alpha, behind, cover)
     _cover_with(rgb, alpha, *_paint_body(subject, x, y, rng))
     _cover_with(rgb, alpha, *_paint_ears(subject, x, y))
 
     face = _paint_skin(subject, x, y, radius, rng)
     for side in (-1, 1):
-        paint_eye(face, x, y, subject, side, rng)
-        paint_brow(face, x, y, subject, side, rng)
-    paint_mouth(face, x, y, subject, rng)
-    paint_nostrils(face, x, y, subject)
+        _paint_eye(face, x, y, subject, side, rng)
+        _paint_brow(face, x, y, subject, side, rng)
+    _paint_mouth(face, x, y, subject, rng)
+    _paint_nostrils(face, x, y, subject)
     _cover_with(rgb, alpha, face, step((0.985 - radius) * subject.half_width, 1.2))
 
-    front, cover = hair_in_front(subject, x, y, radius, rng)
+    front, cover = _hair_in_front(subject, x, y, radius, rng)
     _cover_with(rgb, alpha, front, cover)
 
     layer = np.dstack([np.clip(rgb, 0, 1) * 255, alpha])

@@ -78,7 +78,7 @@ class ClipInputs:
         def image(flow: tf.Tensor) -> tf.Tensor:
             return draw(resize(flow))
 
-        return {"flow": self._features(image, self.flow, mirror, "flow features")}
+        return {"flow": self._features(image, self.flow, mirror_flow, "flow features")}
 
     @cached_property
     def frame_features(self) -> Inputs:
@@ -187,8 +187,8 @@ def mirror_frames(frames: np.ndarray) -> np.ndarray:
 
 
 def mirror_motion(inputs: Inputs) -> Inputs:
-    """Mirror flow fields, with or without strain; see `mirror`."""
-    return {name: mirror(motion) for name, motion in inputs.items()}
+    """Mirror flow fields, with or without strain; see `mirror_flow`."""
+    return {name: mirror_flow(motion) for name, motion in inputs.items()}
 
 
 def swap_copies(inputs: Inputs) -> Inputs:
@@ -256,7 +256,7 @@ def vary(arrays: dict[str, tf.Tensor], seed: tf.Tensor) -> dict[str, tf.Tensor]:
     return {name: augment_flow(flow, Augmentation(), seed) for name, flow in arrays.items()}
 
 
-def mirror(flow: Flow) -> Flow:
+def mirror_flow(flow: Flow) -> Flow:
     """Mirror a flow field left and right, as if both frames had been mirrored."""
     if len(flow.shape) < 3 or flow.shape[-1] not in (2, 3):
         raise ValueError(

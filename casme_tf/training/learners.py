@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+import keras
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
@@ -24,7 +24,7 @@ from casme_tf.errors import UserError
 from casme_tf.models import ARCHITECTURES, Architecture, Fit, Recipe
 from casme_tf.models.motion_net import drawn_file
 from casme_tf.training.inputs import ClipInputs
-from casme_tf.training.keras_learner import choose_precision, dtype_policy
+from casme_tf.training.keras_learner import KerasLearner, choose_precision, dtype_policy
 from casme_tf.training.settings import FitConfig
 
 
@@ -60,11 +60,7 @@ def as_learner(
     model = make_model()
     if isinstance(model, BaseEstimator):
         return SklearnLearner(make_model, classes=classes)
-    import keras  # a scikit-learn classifier needs no TensorFlow
-
     if isinstance(model, keras.Model):
-        from casme_tf.training.keras_learner import KerasLearner
-
         return KerasLearner(
             make_model,
             classes=classes,
@@ -79,10 +75,8 @@ def as_learner(
 
 
 def _require_maker(make_model: Any) -> None:
-    if callable(make_model) and not isinstance(make_model, BaseEstimator):
-        keras = sys.modules.get("keras")
-        if keras is None or not isinstance(make_model, keras.Model):
-            return
+    if callable(make_model) and not isinstance(make_model, (BaseEstimator, keras.Model)):
+        return
     raise UserError(
         "make_model must be a function that makes a new model for each fold, such as "
         f"lambda: {type(make_model).__name__}(…). Received: a {type(make_model).__name__} itself."
@@ -245,8 +239,6 @@ class Fitting:
         """Return a new learner for one fold after another."""
         if self.recipe is None:
             return as_learner(self.make_model, classes=self.classes)
-        from casme_tf.training.keras_learner import KerasLearner
-
         return KerasLearner(
             self.make_model,
             classes=self.classes,

@@ -34,15 +34,15 @@ from casme_tf.runs import RUNS
 from casme_tf.synthetic import synthesize
 
 SUBJECTS, CLIPS, FRAMES, SEED = 4, 12, 17, 41
-CLIP_EVERY = 4  # of so many questions one is a clip, which takes longer
+CLIP_EVERY = 4  # of so many requests one is a clip, which takes longer
 SAMPLE_SECONDS = 5
-KEEP_MINUTES = 2  # of uploads: longer than a question waits, short enough that many are deleted
+KEEP_MINUTES = 2  # of uploads: longer than a request waits, short enough that many are deleted
 TOLERANCE = 1e-6  # of probabilities; the same code on the same processor gives the same numbers
 
 
 @dataclass(frozen=True)
-class Question:
-    """A question and its right answer."""
+class Request:
+    """A request and its right answer."""
 
     name: str
     arguments: tuple[Any, ...]
@@ -52,7 +52,7 @@ class Question:
 
 @dataclass
 class Tally:
-    """What became of the questions."""
+    """What became of the requests."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
@@ -87,10 +87,10 @@ def main(
         corpus = synthesize(
             folder / "corpus", subjects=SUBJECTS, clips=CLIPS, frames=FRAMES, seed=SEED
         )
-        questions = right_answers(corpus.raw, corpus.truth, models, runs)
+        requests = right_answers(corpus.raw, corpus.truth, models, runs)
         uploads = folder / "of-the-app"
         with running_app(runs, port, uploads) as (address, process):
-            tally = ask_all(address, questions, clients, seconds, process, uploads, folder)
+            tally = ask_all(address, requests, clients, seconds, process, uploads, folder)
         left = len(list(uploads.rglob("*")))
     describe(tally, seconds, clients)
     print(f"files and folders that the app has left: {left}")
@@ -98,10 +98,10 @@ def main(
         sys.exit("error: not every answer was right")
 
 
-def right_answers(raw: Path, truth: Path, models: tuple[str, ...], runs: Path) -> list[Question]:
-    """Return the questions with their answers, which this process finds by itself."""
+def right_answers(raw: Path, truth: Path, models: tuple[str, ...], runs: Path) -> list[Request]:
+    """Return the requests with their answers, which this process finds by itself."""
     table = pd.read_csv(truth, dtype=str)
-    questions = []
+    requests = []
     with AppAnswers(runs, most_frames=FRAMES) as answers:
         for i, (model, row) in enumerate((m, r) for m in models for _, r in table.iterrows()):
             folder = raw / row["subject"] / row["clip"]
@@ -117,8 +117,8 @@ def right_answers(raw: Path, truth: Path, models: tuple[str, ...], runs: Path) -
                 arguments = (model, *(handle_file(file) for file in pair), False)
             name = "clip" if i % CLIP_EVERY == 0 else "pair"
             expected = {"answers": [answer.to_json() for answer in found]}
-            questions.append(Question(name, arguments, expected, np.asarray(figure)))
-    return questions
+            requests.append(Request(name, arguments, expected, np.asarray(figure)))
+    return requests
 
 
 @contextmanager
@@ -147,7 +147,7 @@ def running_app(runs: Path, port: int, temporary: Path) -> Iterator[tuple[str, i
 
 def ask_all(
     address: str,
-    questions: list[Question],
+    requests: list[Request],
     clients: int,
     seconds: float,
     process: int,
@@ -169,10 +169,10 @@ def ask_all(
             return
         position = number
         while time.monotonic() - began < seconds:
-            question = questions[position % len(questions)]
+            request = requests[position % len(requests)]
             position += 1
             sent = time.monotonic()
-            outcome = compare(client, question)
+            outcome = compare(client, request)
             tally.add(outcome, time.monotonic() - sent)
 
     threads = [threading.Thread(target=run_client, args=(i,)) for i in range(clients)]
@@ -184,10 +184,10 @@ def ask_all(
     return tally
 
 
-def compare(client: Client, question: Question) -> str:
+def compare(client: Client, request: Request) -> str:
     """Send a request, and return what became of it."""
     try:
-        _, figure, received = client.predict(*question.arguments, api_name=f"/{question.name}")
+        _, figure, received = client.predict(*request.arguments, api_name=f"/{request.name}")
         if "error" in received:
             return f"lost: {received['error']}"[:200]
         path = Path(figure["path"] if isinstance(figure, dict) else figure)
@@ -196,13 +196,13 @@ def compare(client: Client, question: Question) -> str:
         path.unlink()
     except Exception as error:  # whatever happens to a client is to be counted
         return lost(error)
-    if not equal(received, question.expected):
+    if not equal(received, request.expected):
         return "wrong answer"
-    return "right" if np.array_equal(pixels, question.figure) else "wrong figure"
+    return "right" if np.array_equal(pixels, request.figure) else "wrong figure"
 
 
 def lost(error: Exception) -> str:
-    """Return the outcome of a question that an error came back for."""
+    """Return the outcome of a request that an error came back for."""
     return f"lost: {type(error).__name__}: {error}"[:200]
 
 

@@ -70,8 +70,7 @@ class Row:
         unit: Unit of the figure.
         compare: Returns how far both sides' answers agree, and whether that is far enough; None if
             there is nothing to compare.
-        parts: Tasks of ours and of theirs that time its parts, run if it falls short; "" for
-            none.
+        parts: Tasks of ours and of theirs that time its parts, run if it falls short; "" for none.
         reason: What the parts say.
     """
 
@@ -246,7 +245,7 @@ def measure(row: Row, workers: Mapping[str, Worker], rounds: int) -> dict[str, o
         Seconds of both (or MB), ratios of all rounds, and how far the answers agree.
     """
     ours, theirs = workers[row.own](row.ours), workers[row.side](row.theirs)
-    agreement, equal = row.compare(ours, theirs) if row.compare else ("", True)
+    agreement, agrees = row.compare(ours, theirs) if row.compare else ("", True)
     if row.unit == "MB":
         assert ours.value is not None
         assert theirs.value is not None
@@ -269,7 +268,7 @@ def measure(row: Row, workers: Mapping[str, Worker], rounds: int) -> dict[str, o
         "ratios": ratios,
         "ratio": ratio,
         "agreement": agreement,
-        "equal": equal,
+        "agrees": agrees,
         "reason": row.reason,
         "parts": {} if ratio >= row.aim else measure_parts(row, workers, rounds),
     }

@@ -3,9 +3,9 @@
     python scripts/benchmarks/folds.py
 
 Both take the same clips, folds, mirrored copies, batches, epochs and weights of classes, in turns
-in one process, and both predict the same clips. Motion is drawn at random, with a mark of
-the class in it, in the shape of CASME II: 255 clips of 26 subjects. Prints seconds and the ratio of
-each round, and the accuracy of both.
+in one process, and both predict the same clips. Motion is drawn at random, with a mark of the class
+in it, in the shape of CASME II: 255 clips of 26 subjects. Prints seconds and the ratio of each
+round, and the accuracy of both.
 """
 
 from __future__ import annotations

@@ -123,8 +123,7 @@ FOLD = """
 import sys
 import numpy as np
 from casme_tf.evaluation.cross_validation import cross_validate
-from casme_tf.models.estimators import MotionSVM
-from casme_tf.models.estimators import MotionKernel
+from casme_tf.models.estimators import MotionKernel, MotionSVM
 from casme_tf.models.ststnet import ststnet
 motion, rng = np.load(sys.argv[1]), np.random.default_rng(0)
 motion += rng.normal(scale=1e-3, size=motion.shape).astype(np.float32)
@@ -144,12 +143,12 @@ def program(name: str) -> Path:
 
 
 def multiply(small: Path, out: Path, factor: int) -> None:
-    """Give every clip of a corpus to `factor` times as many subjects, by links to its frames.
+    """Copy every clip of a corpus to `factor` subjects, by links to its frames.
 
     Args:
         small: A drawn corpus, which is left with a sheet `coding.csv` as well.
         out: The corpus to make.
-        factor: How many times as many subjects.
+        factor: Number of subjects that get a copy of each clip.
     """
     sheet = pd.read_excel(small / SHEET, dtype=str, header=None).fillna("")
     header, rows = sheet.iloc[0].tolist(), sheet.iloc[1:].to_numpy().tolist()

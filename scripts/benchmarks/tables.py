@@ -22,7 +22,7 @@ def describe(rows: Mapping[str, Mapping], starts: Mapping[str, Mapping]) -> str:
         low, high = min(row["ratios"]), max(row["ratios"])
         reached = row["ratio"] >= row["aim"]
         mark = "" if reached else "  SHORT"
-        mark += "" if row["equal"] else "  OTHER ANSWERS"
+        mark += "" if row["agrees"] else "  OTHER ANSWERS"
         lines.append(
             f"{row['work']:42}{row['alternative']:34}{own:>7.1f} {row['unit']:<2}"
             f"{other:>7.1f} {row['unit']:<2}{row['aim']:>6.1f}×{row['ratio']:>7.2f}×"
@@ -82,7 +82,7 @@ def draw(rows: Mapping[str, Mapping], costs: list[Cost], path: Path) -> None:
         axes = upper.subplots()
         for place, row in enumerate(rows.values()):
             low, high = min(row["ratios"]), max(row["ratios"])
-            good = row["ratio"] >= row["aim"] and row["equal"]
+            good = row["ratio"] >= row["aim"] and row["agrees"]
             color = "#1f6f8b" if good else "#d0743c"
             axes.barh(place, row["ratio"], color=color, height=0.6)
             axes.plot([low, high], [place, place], color="black", linewidth=1)

@@ -1,8 +1,7 @@
 """How `scripts/benchmarks/benchmark.py` and the two sides that it measures talk to each other.
 
-Each side is a process of its own, which keeps its models and waits while the other is measured.
-A task is a line with its name and arguments; the answer is a line of JSON, with arrays in a
-file.
+Each side is a process of its own, which keeps its models and waits while the other is measured. A
+task is a line with its name and arguments; the answer is a line of JSON, with arrays in a file.
 """
 
 from __future__ import annotations

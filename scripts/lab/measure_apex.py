@@ -89,7 +89,7 @@ class ApexErrors:
 def measure_apex(config: MeasureApexConfig) -> ApexErrors:
     """Render a corpus's clips with more and more noise and head motion, and spot their apexes.
 
-    Clips run from onset to offset, and the methods know this, as it is in preparation.
+    Clips run from onset to offset, and the methods know this, as in preparation.
 
     Args:
         config: Which corpus and how much; see `MeasureApexConfig`.

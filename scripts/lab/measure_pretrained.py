@@ -243,7 +243,7 @@ def judge(disturbed: Disturbed, weights: Path) -> Measured:
     detector = motion_net.load_action_units(weights=weights)
     predicted = {key: detector(x)["action_units"].numpy() for key, x in motion.items()}
     figures, rows = {}, []
-    for name, scheme in motion_net.SCHEMES.items():
+    for name, scheme in motion_net.DRAWN_SCHEMES.items():
         model = motion_net.load(name, weights=weights)
         clear = motion_net.threshold(name, weights=weights)
         kept, labels = scheme.select(clip.emotion for clip in clips)

@@ -29,7 +29,7 @@ from scripts.lab.fields.painted_pairs import painted_fields
 
 DROPOUT = 0.4
 WEIGHT_DECAY = 1e-3
-_TOLD_EVERY = 50  # steps
+_LOGGED_EVERY = 50  # steps
 
 FALSE_ALARMS = 0.1
 """Share of fields without an expression that may pass for a clear one; it sets the thresholds."""
@@ -162,7 +162,7 @@ def _fit(
         for step, (motion, truth) in enumerate(batches):
             logs: dict[str, Any] = model.train_on_batch(motion, truth, return_dict=True)
             bar.update()
-            if step % _TOLD_EVERY == _TOLD_EVERY - 1:
+            if step % _LOGGED_EVERY == _LOGGED_EVERY - 1:
                 bar.set_postfix(loss=f"{logs['loss']:.3f}")
                 model.reset_metrics()
 

@@ -53,7 +53,7 @@ def write_recognizer(weights: Path) -> float:
                 scale = np.maximum(1, np.abs(expected[name]))
                 difference = max(difference, float((abs(values - expected[name]) / scale).max()))
     assert difference <= TOLERANCE, difference
-    with atomic_file(weights.with_name(RECOGNIZER)) as temporary:
+    with atomic_file(weights.with_name(RECOGNIZER.name)) as temporary:
         temporary.write_bytes(content)
     return difference
 
@@ -76,7 +76,7 @@ def drawn_pairs(count: int) -> list[dict[str, np.ndarray]]:
 def main(config: WriteRecognizerConfig) -> None:
     """Write the file and print how it differs."""
     difference = write_recognizer(config.weights)
-    path = config.weights.with_name(RECOGNIZER)
+    path = config.weights.with_name(RECOGNIZER.name)
     size = path.stat().st_size / 1e6
     print(f"{path}: {size:.2f} MB, at most {difference:.1e} from the Keras model")
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from casme_tf.layers import NormalizeMotion
-from casme_tf.training.inputs import mirror
+from casme_tf.training.inputs import mirror_flow
 from scripts.lab.fields import Ingredients, draw_fields
 from scripts.lab.fields.motion_fields import strain
 
@@ -57,7 +57,7 @@ def test_the_level_tells_weak_motion_from_strong(motion):
 
 def test_mirroring_comes_before_or_after(motion):
     signs = np.array([-1, 1, 1, 1, -1, 1], np.float32)
-    found = normalized(mirror(motion))
+    found = normalized(mirror_flow(motion))
     np.testing.assert_allclose(found, normalized(motion)[:, :, ::-1] * signs, atol=2e-3)
 
 

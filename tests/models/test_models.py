@@ -125,8 +125,6 @@ def test_a_still_pair_has_no_siamese_difference():
 
 
 def test_the_backbone_prepares_its_images_as_keras_does():
-    from casme_tf.models.resnet50 import resnet50_backbone
-
     keras.utils.set_random_seed(0)
     backbone = resnet50_backbone(48)
     image = np.random.default_rng(0).uniform(0, 255, (2, 48, 48, 3)).astype("float32")

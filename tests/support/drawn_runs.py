@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from casme_tf.evaluation import metrics
-from casme_tf.evaluation.metrics import brier_score, expected_calibration_error, reliability
 from casme_tf.evaluation.results import summarize
 from casme_tf.labels import CLASSES
 from casme_tf.runs import RunRecord, versions
@@ -91,9 +90,9 @@ def write_run(
         "folds": predictions["fold"].nunique(),
         "by_subject": table.to_dict("records"),
         "calibration": {
-            "ece": expected_calibration_error(y_true, shares),
-            "brier": brier_score(y_true, shares),
-            "bins": reliability(y_true, shares).to_dict("records"),
+            "ece": metrics.expected_calibration_error(y_true, shares),
+            "brier": metrics.brier_score(y_true, shares),
+            "bins": metrics.reliability(y_true, shares).to_dict("records"),
         },
     }
     (folder / "metrics.json").write_text(json.dumps(content | changes))

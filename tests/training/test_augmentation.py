@@ -4,7 +4,7 @@ import tensorflow as tf
 from support.moving_pairs import opencv_flow, random_pair
 
 from casme_tf.layers import UVStrain
-from casme_tf.training.inputs import Augmentation, augment_flow, augment_pair, mirror, move
+from casme_tf.training.inputs import Augmentation, augment_flow, augment_pair, mirror_flow, move
 
 STILL = Augmentation(mirror=False, shift=0, rotation=0, scale=0, brightness=0)
 SEED = tf.constant([5, 6])
@@ -43,7 +43,7 @@ def test_a_mirrored_flow_negates_dx_and_swaps_sides(channels):
         if not np.allclose(changed, flow, atol=1e-3):
             expected = flow[:, :, ::-1] * [-1, 1, 1][:channels]
             np.testing.assert_allclose(changed, expected, atol=1e-3)
-            np.testing.assert_allclose(changed, mirror(flow), atol=1e-3)
+            np.testing.assert_allclose(changed, mirror_flow(flow), atol=1e-3)
             return
     pytest.fail("no draw mirrored")
 
@@ -51,23 +51,23 @@ def test_a_mirrored_flow_negates_dx_and_swaps_sides(channels):
 def test_mirror_takes_arrays_and_tensors_with_and_without_strain():
     field = np.arange(2 * 3 * 4 * 3, dtype=np.float32).reshape(2, 3, 4, 3)
     for flow in (field, field[0], field[..., :2]):
-        mirrored = mirror(flow)
+        mirrored = mirror_flow(flow)
         assert isinstance(mirrored, np.ndarray)
         assert mirrored.dtype == np.float32
         np.testing.assert_array_equal(mirrored[..., 0, 0], -flow[..., -1, 0])
         np.testing.assert_array_equal(mirrored[..., 1:], flow[..., ::-1, 1:])
-        np.testing.assert_array_equal(mirror(mirrored), flow)
-        of_tensor = mirror(tf.constant(flow))
+        np.testing.assert_array_equal(mirror_flow(mirrored), flow)
+        of_tensor = mirror_flow(tf.constant(flow))
         assert isinstance(of_tensor, tf.Tensor)
         np.testing.assert_array_equal(of_tensor, mirrored)
-    batches = tf.data.Dataset.from_tensor_slices(field).batch(2).map(mirror)
-    np.testing.assert_array_equal(next(iter(batches)), mirror(field))
+    batches = tf.data.Dataset.from_tensor_slices(field).batch(2).map(mirror_flow)
+    np.testing.assert_array_equal(next(iter(batches)), mirror_flow(field))
 
 
 def test_mirror_names_wrong_input():
     for shape in ((4, 4, 1), (4, 4, 4), (4, 2)):
         with pytest.raises(ValueError, match="Received: shape"):
-            mirror(np.zeros(shape, np.float32))
+            mirror_flow(np.zeros(shape, np.float32))
 
 
 def test_mirrored_flow_is_the_flow_of_mirrored_frames():
@@ -76,7 +76,7 @@ def test_mirrored_flow_is_the_flow_of_mirrored_frames():
     swapped = opencv_flow(onset[:, ::-1].copy(), apex[:, ::-1].copy())
     inside = np.s_[16:-16, 16:-16]
     assert np.abs(flow[inside][..., 0]).mean() > 0.3
-    np.testing.assert_allclose(mirror(flow)[inside], swapped[inside], atol=0.02)
+    np.testing.assert_allclose(mirror_flow(flow)[inside], swapped[inside], atol=0.02)
 
 
 def test_a_shift_moves_by_its_share_of_the_side():

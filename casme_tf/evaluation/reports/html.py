@@ -25,7 +25,6 @@ from casme_tf.datasets.pairs import COMPOSITE, Pairs, load_pairs
 from casme_tf.errors import UserError
 from casme_tf.evaluation import metrics
 from casme_tf.evaluation.comparison import compare
-from casme_tf.evaluation.metrics import consistency, coverage, precision_recall
 from casme_tf.evaluation.reports import figures
 from casme_tf.evaluation.results import RunResults
 from casme_tf.files import atomic_file
@@ -120,7 +119,7 @@ def class_rows(results: RunResults) -> list[dict[str, Any]]:
         positive = y_true == i
         curve = image = None
         if positive.any():
-            curve = precision_recall(positive, probabilities[:, i], subjects)
+            curve = metrics.precision_recall(positive, probabilities[:, i], subjects)
             recall, precision = (
                 float("nan") if values[key] is None else values[key]
                 for key in ("recall", "precision")
@@ -172,14 +171,14 @@ def calibration_facts(results: RunResults) -> dict[str, Any]:
     found = results.metrics["calibration"]
     bins, error, brier = pd.DataFrame(found["bins"], dtype=float), found["ece"], found["brier"]
     edges = np.append(bins["low"], bins["high"].iloc[-1])
-    chance = consistency(np.minimum(probabilities.max(1), 1.0), edges)
+    chance = metrics.consistency(np.minimum(probabilities.max(1), 1.0), edges)
     shares = np.bincount(y_true, minlength=len(results.classes)) / len(y_true)
     return {
         "error": error,
         "brier": brier,
         "brier_shares": 1 - float((shares**2).sum()),
         "bins": bins,
-        "coverage": coverage(y_true, probabilities).to_dict("records"),
+        "coverage": metrics.coverage(y_true, probabilities).to_dict("records"),
         "chance": chance,
         "image": image_uri(figures.reliability_figure(bins, chance)),
         "confidence": float(probabilities.max(1).mean()),

@@ -21,20 +21,6 @@ function pixels(source, width, height, part = { x: 0, y: 0, width, height }) {
 
 const shown = (video, part) => pixels(video, video.videoWidth, video.videoHeight, part);
 
-/** Return what a video shows and when, s; one that plays may go on at any moment. */
-function shownAt(video, told, part) {
-  if (!window.VideoFrame) return { time: told, image: shown(video, part) }; // no https: the callback's word for it
-  const now = () => {
-    const frame = new VideoFrame(video);
-    frame.close();
-    return frame.timestamp / 1e6;
-  };
-  for (;;) {
-    const time = now(), image = shown(video, part);
-    if (now() === time) return { time, image };
-  }
-}
-
 /** Read a picture file, turned as its camera noted. */
 export async function readPicture(file) {
   const image = await createImageBitmap(file, { colorSpaceConversion: "none" }).catch(() => {
@@ -95,22 +81,22 @@ const go = (video, time, signal) => waitFor(video, signal, (resolve, _, over) =>
 });
 
 /**
- * Go to a time; returns what is shown there and when, or null.
+ * Go to a time; returns the frame shown there and its time, or null if the browser reports none.
  * @param earliest that frame is not before, s
  */
 async function seek(video, time, earliest, signal, part) {
-  let told = null, handle;
-  const look = (_now, { mediaTime }) => { told = mediaTime; ask(); };
-  const ask = () => { handle = video.requestVideoFrameCallback(look); };
-  ask();
+  let found = null, handle;
+  const wait = () => { handle = video.requestVideoFrameCallback(look); };
+  const look = (_now, { mediaTime }) => {
+    if (mediaTime >= earliest && mediaTime <= time) found = { time: mediaTime, image: shown(video, part) };
+    else wait(); // that was a frame of the place before
+  };
+  wait();
   try {
     await go(video, time, signal);
-    // A browser may have gone there before it shows what is there.
-    for (const latest = performance.now() + 500; performance.now() < latest; await settled(video, signal, pause(10))) {
-      const found = shownAt(video, told, part);
-      if (found.time !== null && found.time >= earliest && found.time <= time) return found;
-    }
-    return null;
+    const latest = performance.now() + 500;
+    while (!found && performance.now() < latest) await settled(video, signal, pause(5));
+    return found;
   } finally {
     video.cancelVideoFrameCallback(handle);
   }
@@ -149,10 +135,10 @@ export async function followVideo(video, engine, progress, signal) {
   const pair = (onset, apex, now) => andBack(video, now, async () => {
     const images = [];
     for (const i of [onset, apex]) {
-      const { time } = kept[i], half = frameTime(kept) / 2;
+      const { time } = kept[i];
+      const half = Math.min(frameTime(kept), (kept[i + 1]?.time ?? Infinity) - time) / 2;
       const found = await seek(video, time + half, time - half, now);
-      if (!found) throw new Problem(TEXTS.brokenVideo);
-      images.push(found.image);
+      images.push(found ? found.image : shown(video)); // a frame that is shown already may not be reported
     }
     return images;
   });
@@ -168,22 +154,20 @@ export async function followVideo(video, engine, progress, signal) {
 async function takeFrames(video, engine, start, signal) {
   const taken = [];
   let part = null, skipped = 0;
-  const take = async ({ time, image }) => { taken.push({ time, strip: await engine.strip(image) }); };
+  const take = async (time, image) => { taken.push({ time, strip: await engine.strip(image) }); };
   video.muted = true;
   video.playbackRate = 2 * SLOWEST;
   await play(video, signal);
   while (skipped + taken.length < MOST_FRAMES) {
-    const told = await nextFrame(video, signal);
-    if (told === null && (part || skipped)) break;
+    let time = await nextFrame(video, signal);
+    if (time === null && (part || skipped)) break;
+    time ??= start; // a video of one frame ends before that is new
     if (!part) {
       video.pause(); // finding a face takes longer than a frame
       part = (await engine.begin(shown(video)))?.part ?? null;
       if (!part) skipped += 1;
     }
-    if (part) {
-      const now = shownAt(video, told ?? start, part); // a video of one frame ends before that is new
-      if (now.time !== taken.at(-1)?.time) await take(now);
-    }
+    if (part && time !== taken.at(-1)?.time) await take(time, shown(video, part));
     if (taken.length > 1) video.playbackRate = Math.min(Math.max((1000 * frameTime(taken)) / MS_A_FRAME, SLOWEST), 1);
     // At its end, a video would start again.
     if (video.paused && !video.ended) await play(video, signal);
@@ -193,24 +177,26 @@ async function takeFrames(video, engine, start, signal) {
   if (!taken.length) throw new Problem(TEXTS.noFaceInClip(skipped));
   const known = taken.map(({ time }) => time);
   let step = frameTime(taken);
-  /** Take the frame before that of a time, if another one was shown before; returns its time, or null. */
-  const before = async (time, other) => {
+  /** Take the frame before the one at a time, unless that is the other; returns its time, or null. */
+  const takeBefore = async (time, other) => {
     const found = await seek(video, time - step / 8, other - step / 8, signal, part);
     if (!found || found.time <= other + step / 8) return null;
-    await take(found);
+    await take(found.time, found.image);
     return found.time;
   };
-  // This device may have missed every other frame: how far is the next one, really?
-  const pair = known.findIndex((time, i) => known[i + 1] - time === step);
-  const between = pair < 0 ? null : await before(known[pair + 1], known[pair]);
-  if (between !== null) {
-    step = known[pair + 1] - between;
-    known.splice(pair + 1, 0, between);
+  // A slow device may have missed every other frame. What is just before a known frame shows the true distance.
+  for (let at = known.findIndex((time, i) => known[i + 1] - time === step); at >= 0;) {
+    const between = await takeBefore(known[at + 1], known[at]);
+    if (between === null) break;
+    at += 1;
+    known.splice(at, 0, between);
+    step = known[at + 1] - between;
   }
   if (!skipped) known.unshift(start - step);
-  if (ended) known.push(video.duration);
+  if (ended && Number.isFinite(video.duration)) known.push(video.duration);
   for (const [i, time] of known.slice(1).entries()) {
-    for (let end = time; end !== null && end - known[i] > 1.5 * step;) end = await before(end, known[i]);
+    if (skipped + taken.filter((one) => one.time <= known[i]).length >= MOST_FRAMES) break; // no more are kept
+    for (let end = time; end !== null && end - known[i] > 1.5 * step;) end = await takeBefore(end, known[i]);
   }
   taken.sort((one, other) => one.time - other.time);
   return { taken, skipped, ended };

@@ -10,10 +10,11 @@ import gradio as gr
 from PIL import Image
 
 from casme_tf import formatting
+from casme_tf.arrays import PAIR
 from casme_tf.clips.apex import Method
 from casme_tf.errors import UserError
 from casme_tf.recognition.app.answers import DRAWN, FPS, AppAnswers, Examples, Limits
-from casme_tf.recognition.recognizer import PAIR, Answer
+from casme_tf.recognition.recognizer import Answer
 
 TITLE = "Micro-expressions"
 

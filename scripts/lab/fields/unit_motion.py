@@ -60,7 +60,7 @@ REAL_PULLS: dict[int, tuple[Pull, ...]] = {
     # A band from the chin's side along the cheek to the face's edge.
     12: (
         Pull("lip corner", 0.55, -0.9, 22, 20),
-        Pull("next to lip corner", 0.6, -0.9, 24, 24, (6, -34)),
+        Pull("beside lip corner", 0.6, -0.9, 24, 24, (6, -34)),
         Pull("cheek", 0.75, -0.65, 24, 22, (30, 16)),
         Pull("lower lip", 0.5, -0.7, 24, 16, (22, 6)),
         Pull("cheek", 0.7, -0.2, 26, 22, (26, 26)),
@@ -68,11 +68,11 @@ REAL_PULLS: dict[int, tuple[Pull, ...]] = {
     # Lifts and spreads the corner and the cheek, much like 12.
     14: (
         Pull("lip corner", 0.6, -0.6, 20, 16),
-        Pull("next to lip corner", 0.9, -0.6, 24, 20, (5, -18)),
+        Pull("beside lip corner", 0.9, -0.6, 24, 20, (5, -18)),
     ),
     15: (
         Pull("lip corner", 0.3, 1.0, 20, 22),
-        Pull("next to lip corner", 0.4, 0.7, 18, 20, (0, -20)),
+        Pull("beside lip corner", 0.4, 0.7, 18, 20, (0, -20)),
     ),
     # Drags the chin.
     20: (
@@ -111,9 +111,9 @@ def unit_hills(
 ) -> Hills:
     """Return the hills of everything that the faces' action units move.
 
-    Places and directions are those of `REAL_PULLS` or of the stand-in corpus
-    (`motion.PULLS`). Subject by subject and unit by unit they differ in reach, direction,
-    place and shape, and in how the parts of a unit share its motion.
+    Places and directions are those of `REAL_PULLS` or of the stand-in corpus (`motion.PULLS`).
+    Subject by subject and unit by unit they differ in reach, direction, place and shape, and in how
+    the parts of a unit share its motion.
 
     Args:
         faces: The faces.

@@ -12,7 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from casme_tf.layers import UVStrain
 from casme_tf.layers.strain import median, similarity_motion
-from casme_tf.training.inputs import mirror
+from casme_tf.training.inputs import mirror_flow
 
 HEAD_MOTIONS = ("median", "similarity", None)
 
@@ -212,7 +212,7 @@ def test_a_part_that_moves_by_5_px_barely_moves_the_similarity(seed, share, limi
 def test_mirrored_flow_gives_the_mirrored_output(head_motion, width):
     flows = random_flows(80, width)
     layer = UVStrain(28, head_motion)
-    np.testing.assert_allclose(layer(mirror(flows)), mirror(layer(flows)), atol=1e-5)
+    np.testing.assert_allclose(layer(mirror_flow(flows)), mirror_flow(layer(flows)), atol=1e-5)
 
 
 def test_half_precision_of_the_network_leaves_it_in_float32():
