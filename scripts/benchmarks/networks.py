@@ -73,6 +73,7 @@ class Classifier(nn.Module):
     def __init__(self, dropout: float) -> None:
         super().__init__()
         self.backbone = ResNet50()
+        self.standardize = nn.BatchNorm1d(2048, eps=1e-3, momentum=0.1, affine=False)
         self.embedding_256, self.embedding_128 = nn.Linear(2048, 256), nn.Linear(256, 128)
         self.hidden_64, self.probabilities = nn.Linear(128, 64), nn.Linear(64, 4)
         self.dropout = nn.Dropout(dropout)
@@ -80,7 +81,7 @@ class Classifier(nn.Module):
 
     def embed(self, rgb: Tensor) -> Tensor:
         """Embed images `(B, S, S, 3)` RGB, 0…255, as `(B, 128)`."""
-        x = self.backbone(rgb.flip(-1).permute(0, 3, 1, 2) - self.mean)
+        x = self.standardize(self.backbone(rgb.flip(-1).permute(0, 3, 1, 2) - self.mean))
         x = self.dropout(relu(self.embedding_256(x)))
         return self.dropout(relu(self.embedding_128(x)))
 
@@ -116,6 +117,8 @@ def load_weights(model: Classifier, path: Path) -> None:
                 conv_norm(block.shortcut, f"{name}_0")
             for i, part in enumerate((block.first, block.second, block.third), start=1):
                 conv_norm(part, f"{name}_{i}")
+    for ours, theirs in (("running_mean", "moving_mean"), ("running_var", "moving_variance")):
+        setattr(model.standardize, ours, torch.tensor(arrays[f"standardize/{theirs}"]))
     for name in ("embedding_256", "embedding_128", "hidden_64", "probabilities"):
         layer = getattr(model, name)
         layer.weight.data = torch.tensor(arrays[f"{name}/kernel"]).T.contiguous()
