@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do
 # Workers and what they start share the cores; the order of sums, and so the last bits, is the same.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 

@@ -81,8 +81,7 @@ def run_command(kind: type[Options], function: Callable[[Options], int | None]) 
     def run() -> int:
         _show_options_plainly(kind)
         options = tyro.cli(kind, config=_SETTINGS)
-        if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
-            _mute_native_log()
+        _set_up_tensorflow()
         return function(options) or 0
 
     return _explained(run)
@@ -122,8 +121,7 @@ def _run(verb: str | None, args: Sequence[str] | None) -> int:
         verb = next(name for name, kind in kinds.items() if type(options) is kind)
     else:
         options = tyro.cli(kinds[verb], prog=f"{verb}.py", args=args, config=_SETTINGS)
-    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
-        _mute_native_log()
+    _set_up_tensorflow()
     return VERBS[verb].run(options) or 0
 
 
@@ -166,6 +164,14 @@ def _texts(config: Any) -> dict[str, str]:
     kinds = [kind for kind in reversed(config.__mro__) if kind is not object]
     params = (param for kind in kinds for param in docstring_parser.parse_from_object(kind).params)
     return {param.arg_name: " ".join((param.description or "").split()) for param in params}
+
+
+def _set_up_tensorflow() -> None:
+    """Set what TensorFlow reads when it is imported, unless the user has set it."""
+    # By itself it takes oneDNN only on processors with AVX-512; with AVX2 alone it is faster too.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
+        _mute_native_log()
 
 
 def _mute_native_log() -> None:

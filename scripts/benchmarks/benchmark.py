@@ -353,6 +353,7 @@ def main(arguments: Arguments) -> None:
     make_data(folder)
     chosen = [row for row in all_rows() if not arguments.rows or row.key in arguments.rows]
     os.environ.pop("TF_NUM_INTRAOP_THREADS", None)
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as the commands do
     ours = Path(sys.executable), SCRIPTS / "ours_parts.py", folder
     workers = {
         "pytorch": Worker(python, SCRIPTS / "pytorch_side.py", folder),
