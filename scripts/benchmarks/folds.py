@@ -1,18 +1,21 @@
 """Time leave-one-subject-out of STSTNet against a fresh Keras model fitted for each fold.
 
     python scripts/benchmarks/folds.py
+    python scripts/benchmarks/folds.py --engines
 
 Both take the same clips, folds, mirrored copies, batches, epochs and weights of classes, in turns
 in one process, and both predict the same clips. Motion is drawn at random, with a mark of the class
 in it, in the shape of CASME II: 255 clips of 26 subjects. Prints seconds and the ratio of each
-round, and the accuracy of both.
+round, and the accuracy of both. With --engines, ours is timed one fold at a time, in threads and by
+Ray's processes instead; Ray's start is included.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -43,6 +46,8 @@ class Arguments:
     """How often both are timed."""
     workers: int = os.cpu_count() or 1
     """Folds that ours computes at a time."""
+    engines: bool = False
+    """Compare where folds are computed, not with fresh models."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +73,22 @@ def draw_clips(subject_count: int) -> Clips:
     return Clips(motion.astype(np.float32), labels, subjects.astype(str))
 
 
-def ours(clips: Clips, arguments: Arguments) -> np.ndarray:
+def make_model() -> keras.Model:
+    """Make the network of one fold."""
+    return ststnet(classes=CLASSES)
+
+
+def ours(clips: Clips, arguments: Arguments, engine: str = "local") -> np.ndarray:
     """Answer for all clips with one traced step for all folds."""
     table = cross_validate(
-        lambda: ststnet(classes=CLASSES),
+        make_model,
         {"motion": clips.motion},
         clips.labels,
         clips.subjects,
         epochs=arguments.epochs,
         batch_size=32,
         mirror=mirror_motion,
+        engine=engine,
         workers=arguments.workers,
     )
     return table["y_pred"].to_numpy(dtype=int)
@@ -99,7 +110,7 @@ def fit_one(clips: Clips, split: Split, epochs: int) -> np.ndarray:
     labels = np.tile(clips.labels[split.train], 2)
     present = np.unique(labels)
     weights = compute_class_weight("balanced", classes=present, y=labels)
-    model = ststnet(classes=CLASSES)
+    model = make_model()
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(
         motion,
@@ -112,12 +123,36 @@ def fit_one(clips: Clips, split: Split, epochs: int) -> np.ndarray:
     return model.predict(clips.motion[split.test], verbose=0).argmax(1)
 
 
+def compare_engines(clips: Clips, arguments: Arguments) -> None:
+    """Time one fold at a time, threads and Ray in turns; print ratios to the first."""
+    ways = {
+        "one fold at a time": partial(ours, clips, replace(arguments, workers=1)),
+        f"{arguments.workers} threads": partial(ours, clips, arguments),
+        f"Ray, {arguments.workers} processes": partial(ours, clips, arguments, "ray"),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    answers = {}
+    for _ in range(arguments.rounds):
+        for name, answer in ways.items():
+            start = time.perf_counter()
+            answers[name] = answer()
+            seconds[name].append(time.perf_counter() - start)
+    first = next(iter(ways))
+    for name, each in seconds.items():
+        ratio = np.median(np.divide(seconds[first], each))
+        same = "same answers" if np.array_equal(answers[name], answers[first]) else "OTHER ANSWERS"
+        print(f"{name:20} {np.median(each):6.1f} s  {ratio:.2f} times as fast  {same}")
+
+
 def main(arguments: Arguments) -> None:
     """Time both in turns."""
     # As the verb `crossval` does; fresh models are not slower for it.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     keras.utils.set_random_seed(0)
     clips = draw_clips(arguments.folds)
+    if arguments.engines:
+        compare_engines(clips, arguments)
+        return
     ratios = []
     for number in range(1, arguments.rounds + 1):
         seconds, accuracy = {}, {}
