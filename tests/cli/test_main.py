@@ -60,6 +60,15 @@ def test_defaults_of_architectures_are_in_the_help(verb, capsys):
                 assert re.search(pattern, shown), (field, name, shown)
 
 
+@pytest.mark.parametrize(("of_user", "used"), [(None, "1"), ("0", "0")])
+def test_onednn_is_used_unless_the_user_forbids_it(of_user, used, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    if of_user is None:
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    assert main("report", ["--run", "missing", "--runs", str(tmp_path)]) == 1
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == used
+
+
 def test_a_reader_that_has_enough_is_no_mistake():
     command = f"{sys.executable} -m casme_tf predict --help | head -1"
     done = subprocess.run(
