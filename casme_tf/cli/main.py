@@ -168,7 +168,7 @@ def _texts(config: Any) -> dict[str, str]:
 
 def _set_up_tensorflow() -> None:
     """Set what TensorFlow reads when it is imported, unless the user has set it."""
-    # By itself it takes oneDNN on newer processors (such as AVX-512 VNNI); with AVX2 it is faster too.
+    # By itself it takes oneDNN on newer processors only; with AVX2 alone it is faster too.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if "TF_CPP_MIN_LOG_LEVEL" not in os.environ:
         _mute_native_log()
